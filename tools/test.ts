@@ -1,0 +1,40 @@
+// npm test [-- PATH...]: makes sure that the real peers are there, then runs every test file (or those below PATH).
+// In CI a skipped test is a failed run: there is no list of tests that may be left out.
+import { availableParallelism } from 'node:os';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { preparePeers } from './peers.ts';
+
+const root = join(import.meta.dirname, '..');
+process.chdir(root);
+preparePeers();
+
+const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
+const files = globSync(['src/**/*.test.ts', 'test/**/*.test.ts'])
+  .filter((file) => wanted.length === 0 || wanted.some((path) => file.startsWith(path.replace(/^\.\//, ''))))
+  .toSorted()
+  .map((file) => join(root, file));
+if (files.length === 0) {
+  console.error(`no test file below ${wanted.join(', ')}`);
+  process.exit(1);
+}
+
+const stream = run({ files, concurrency: availableParallelism(), timeout: 300_000 });
+let failed = 0;
+let skipped = 0;
+stream.on('test:fail', () => {
+  failed++;
+});
+stream.on('test:pass', (event) => {
+  if (event.skip !== undefined) skipped++;
+});
+stream.on('end', () => {
+  if (process.env['CI'] && skipped > 0) {
+    console.error(`${skipped} tests were skipped, and CI skips none.`);
+    failed++;
+  }
+  if (failed > 0) process.exitCode = 1;
+});
+stream.compose(spec).pipe(process.stdout);
