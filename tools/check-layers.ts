@@ -5,14 +5,14 @@ import { dirname, join, relative } from 'node:path';
 
 const base = ['errors', 'bytes', 'clock'];
 const pure = ['age', 'ssh', 'tar', 'chunker', 'compression', 'posix', 'storage'];
-const middle = ['repository', 'source', 'keys', 'config'];
+const middle = ['repository', 'source', 'keys'];
 const layers: Record<string, string[]> = {
   errors: [],
   bytes: ['errors'],
   clock: [],
   ssh: base,
   age: [...base, 'ssh'],
-  tar: base,
+  tar: [...base, 'posix'],
   chunker: base,
   compression: base,
   posix: base,
@@ -20,7 +20,6 @@ const layers: Record<string, string[]> = {
   repository: [...base, ...pure],
   source: [...base, ...pure],
   keys: [...base, 'age', 'ssh'],
-  config: base,
   operation: [...base, ...pure, 'repository', 'source', 'keys'],
   ui: base,
   cli: [...base, ...pure, ...middle, 'operation', 'ui'],
