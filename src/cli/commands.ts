@@ -1,0 +1,33 @@
+import type { CommandModule } from './context.ts';
+
+interface CommandEntry {
+  readonly group: 'start' | 'age' | 'archive' | 'repository' | 'keys' | 'operations';
+  /** One line for `salvage --help`. */
+  readonly summary: string;
+  /** Imports the command's file, only when it is run. */
+  readonly load: () => Promise<CommandModule>;
+}
+
+/** Every command, in the order of `salvage --help`. A new command adds its file in commands/ and its line here. */
+export const commands: Readonly<Record<string, CommandEntry>> = {
+  keygen: {
+    group: 'age',
+    summary: 'make an age key pair, or show the recipients of an identity file',
+    load: () => import('./commands/keygen.ts'),
+  },
+  encrypt: {
+    group: 'age',
+    summary: 'encrypt a file or a stream to recipients or with a passphrase',
+    load: () => import('./commands/encrypt.ts'),
+  },
+  decrypt: {
+    group: 'age',
+    summary: 'decrypt an age file or stream',
+    load: () => import('./commands/decrypt.ts'),
+  },
+  inspect: {
+    group: 'age',
+    summary: 'show what an age file tells without a key',
+    load: () => import('./commands/inspect.ts'),
+  },
+};
