@@ -117,7 +117,9 @@ function run(
   const timer = setTimeout(() => {
     child.kill('SIGKILL');
     reject(
-      new Error(`${program} ${args.join(' ')} did not end within ${timeoutMs} ms: ${Buffer.concat(stderr)}`),
+      new Error(
+        `${program} ${args.join(' ')} did not end within ${timeoutMs} ms: ${Buffer.concat(stderr).toString()}`,
+      ),
     );
   }, timeoutMs);
   child.on('error', reject);
