@@ -14,6 +14,8 @@ export interface Recipient {
 
 /** A private half. */
 export interface Identity {
+  /** True if it may ask a human something. Those that do not are tried first. */
+  readonly interactive?: boolean;
   /**
    * The file key, or undefined if none of the stanzas is meant for this identity ("no match" is a value).
    * Throws if a stanza is meant for it but malformed, or if the identity itself cannot be used.

@@ -1,0 +1,92 @@
+import { SalvageError } from '../errors/salvage-error.ts';
+import { fileKeyBytes, generateFileKey } from './file-key.ts';
+import { encodeHeader, verifyHeaderMac } from './header.ts';
+import type { Header } from './header.ts';
+import type { Identity, Recipient } from './recipient.ts';
+import { checkScryptStandsAlone } from './scrypt.ts';
+import type { Stanza } from './stanza.ts';
+
+/** The secret of a new file and the header that hands it to the recipients. */
+export interface Envelope {
+  /** For one payload only. */
+  readonly fileKey: Uint8Array;
+  readonly header: Uint8Array;
+}
+
+/**
+ * A new file key, wrapped for every recipient.
+ * @throws bad-key if there is no recipient, or if they may not stand in one file (C2SP age-plugin.md "labels")
+ */
+export async function createEnvelope(recipients: readonly Recipient[]): Promise<Envelope> {
+  if (recipients.length === 0)
+    throw new SalvageError('bad-key', 'Cannot encrypt: no recipient is given', {
+      hint: 'Name at least one public key, with -r or in a file with -R.',
+    });
+  const fileKey = generateFileKey();
+  const stanzas: Stanza[] = [];
+  let labels: string[] | undefined;
+  for (const recipient of recipients) {
+    const wrapped = await recipient.wrapFileKey(fileKey);
+    const own = [...new Set(wrapped.labels)].sort();
+    labels ??= own;
+    if (own.join('\n') !== labels.join('\n')) throw incompatible(labels, own);
+    stanzas.push(...wrapped.stanzas);
+  }
+  return { fileKey, header: encodeHeader(stanzas, fileKey) };
+}
+
+/**
+ * The file key, or undefined if no identity fits. Identities that may ask a human are tried last.
+ * @throws age-header if a stanza meant for an identity is malformed, age-hmac if the header was altered, and whatever an
+ *   identity throws that cannot be used
+ */
+export async function openEnvelope(
+  header: Header,
+  identities: readonly Identity[],
+): Promise<Uint8Array | undefined> {
+  checkScryptStandsAlone(header.stanzas);
+  const quietFirst = identities.toSorted(
+    (a, b) => Number(a.interactive ?? false) - Number(b.interactive ?? false),
+  );
+  for (const identity of quietFirst) {
+    const fileKey = await identity.unwrapFileKey(header.stanzas);
+    if (!fileKey) continue;
+    if (fileKey.length !== fileKeyBytes)
+      throw new SalvageError(
+        'age-header',
+        `Cannot read the age header: its file key has not ${fileKeyBytes} bytes`,
+      );
+    if (!verifyHeaderMac(header, fileKey))
+      throw new SalvageError('age-hmac', 'Cannot trust the age header: it was changed after it was written');
+    return fileKey;
+  }
+  return undefined;
+}
+
+/** `openEnvelope` where nothing can be done without a key. @throws no-identity-match as well */
+export async function openEnvelopeOrThrow(
+  header: Header,
+  identities: readonly Identity[],
+): Promise<Uint8Array> {
+  const fileKey = await openEnvelope(header, identities);
+  if (fileKey) return fileKey;
+  throw new SalvageError(
+    'no-identity-match',
+    `Cannot decrypt the file: none of the ${identities.length} identities opens it`,
+    {
+      hint: 'Name the private key that belongs to one of its recipients, with -i; for a passphrase, check its spelling.',
+      details: { stanzaTypes: [...new Set(header.stanzas.map(({ type }) => type))].join(' ') },
+    },
+  );
+}
+
+function incompatible(a: readonly string[], b: readonly string[]): SalvageError {
+  const state = [...a, ...b].some((label) => label.startsWith('scrypt '))
+    ? 'a passphrase must be the only recipient of its file'
+    : [a, b].some((labels) => labels.includes('postquantum'))
+      ? 'post-quantum (age1pq…, age1tagpq…) and classic ones cannot be mixed in one file, which would be only as safe as the weaker of them'
+      : 'their plugins demand that they are not mixed';
+  return new SalvageError('bad-key', `Cannot encrypt to these recipients together: ${state}`, {
+    hint: 'Use recipients of one kind, or encrypt twice.',
+  });
+}
