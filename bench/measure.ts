@@ -1,0 +1,77 @@
+// Paired timings of whole processes. Machines drift, so peers are run in turn (A B A B …) and compared pair by pair.
+import { spawnSync } from 'node:child_process';
+import { cpus, totalmem } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** One run of a command, with everything it started, as the kernel accounted for it. */
+export interface Run {
+  readonly wallS: number;
+  readonly userS: number;
+  readonly sysS: number;
+  /** The largest single process. */
+  readonly peakRssMiB: number;
+}
+
+export interface Contestant {
+  readonly name: string;
+  /** A line for `sh -c`. It must succeed. */
+  readonly command: string;
+  /** Run before each measured run, unmeasured: removes what the last one made. */
+  readonly before?: () => void;
+}
+
+/** Runs `command` once under GNU time; throws if it fails. */
+export function measure(command: string): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'salvage-bench-'));
+  try {
+    const file = join(folder, 'time');
+    const started = performance.now();
+    const { status, stderr } = spawnSync(
+      '/usr/bin/time',
+      ['-f', '%U %S %M', '-o', file, 'sh', '-c', command],
+      {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        encoding: 'utf8',
+        maxBuffer: 1 << 26,
+      },
+    );
+    const wallS = (performance.now() - started) / 1000;
+    if (status !== 0) throw new Error(`this failed with ${status}:\n${command}\n${stderr.slice(-2000)}`);
+    const [userS, sysS, kib] = readFileSync(file, 'utf8').trim().split(' ').map(Number);
+    return { wallS, userS: userS!, sysS: sysS!, peakRssMiB: kib! / 1024 };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Runs all contestants `rounds` times in turn, after one round that is not counted. */
+export function measureInTurn(contestants: readonly Contestant[], rounds: number): Map<string, Run[]> {
+  const runs = new Map<string, Run[]>(contestants.map(({ name }) => [name, []]));
+  for (let round = -1; round < rounds; round++) {
+    for (const { name, command, before } of contestants) {
+      before?.();
+      const run = measure(command);
+      if (round >= 0) runs.get(name)!.push(run);
+    }
+  }
+  return runs;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** How many times faster `a` was than `b`: the median of the ratios of the runs of the same round. */
+export function medianRatio(a: readonly Run[], b: readonly Run[]): number {
+  return median(a.map((run, round) => b[round]!.wallS / run.wallS));
+}
+
+/** `2 cores (Intel …), 24 GiB, Node 24.21.0` */
+export function machineShape(): string {
+  const list = cpus();
+  return `${list.length} cores (${list[0]?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
+}
