@@ -60,6 +60,13 @@ export function preparePeers(): void {
   if (wanted.length > 0) unpackFromUnstable(wanted);
 }
 
+/** The path of a program's newest version, unpacked from Debian unstable if it is not there yet. */
+export function fetchFromUnstable(name: string): string {
+  const program = join(cache, name, 'usr/bin', name);
+  if (!existsSync(program)) unpackFromUnstable([name]);
+  return program;
+}
+
 function unpackFromUnstable(names: string[]): void {
   console.error(`fetching the newest ${names.join(', ')} from Debian unstable into .cache/peers`);
   for (const folder of ['apt/lists/partial', 'apt/cache/archives/partial', 'debs'])
@@ -76,7 +83,9 @@ function unpackFromUnstable(names: string[]): void {
     const { status, stderr } = spawnSync(command, args, { cwd: join(cache, 'debs'), encoding: 'utf8' });
     if (status !== 0) {
       console.error(`${command} ${args.join(' ')}\n${stderr}`);
-      console.error('The newest age could not be fetched. Without it: SALVAGE_TEST_WITHOUT_PEERS=1 npm test');
+      console.error(
+        `The newest ${names.join(', ')} could not be fetched. Tests without it: SALVAGE_TEST_WITHOUT_PEERS=1 npm test`,
+      );
       process.exit(1);
     }
   };
