@@ -42,10 +42,7 @@ function decodeKeepingBytes(bytes: Uint8Array): string {
     const length = sequenceLength(buffer[at]!);
     const sequence = buffer.subarray(at, at + length);
     const decoded = length === 0 ? '\ufffd' : sequence.toString('utf8');
-    if (decoded === '\ufffd' && !sequence.equals(replacement)) {
-      text += String.fromCharCode(rawByte + buffer[at]!);
-      at++;
-    } else if (decoded.includes('\ufffd') && !sequence.equals(replacement)) {
+    if (decoded.includes('\ufffd') && !sequence.equals(replacement)) {
       text += String.fromCharCode(rawByte + buffer[at]!);
       at++;
     } else {

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock/clock.ts';
+import { truncateToWidth } from './display-width.ts';
 import { formatDuration } from './duration.ts';
 import { escapeForTerminal } from './escape.ts';
 import { formatRate, formatSize } from './size.ts';
@@ -94,6 +95,6 @@ export class Progress {
     if (this.#totalBytes !== undefined && elapsedMs >= settleMs && rate > 0 && this.#totalBytes > this.#bytes)
       parts.push(`${formatDuration(((this.#totalBytes - this.#bytes) / rate) * 1000)} left`);
     // One column stays free: some terminals wrap when the last one is filled.
-    return parts.join(', ').slice(0, Math.max(0, this.#output!.columns() - 1));
+    return truncateToWidth(parts.join(', '), this.#output!.columns() - 1);
   }
 }
