@@ -1,0 +1,44 @@
+import { Worker } from 'node:worker_threads';
+import { SalvageError } from '../errors/salvage-error.ts';
+import type { BcryptJob } from './bcrypt-worker.ts';
+
+/** Some minutes of work; `ssh-keygen -a` beyond this is taken for an attack or a slip. */
+export const MAX_BCRYPT_ROUNDS = 50_000;
+
+const BLOCK_BYTES = 32;
+
+/**
+ * bcrypt_pbkdf, the key derivation of OpenSSH's private key files (openssh-portable, PROTOCOL.key and
+ * openbsd-compat/bcrypt_pbkdf.c). The output blocks do not depend on each other, so each has a worker thread of its own.
+ * Throws bad-key for zero or absurdly many rounds before any work is done.
+ */
+export async function bcryptPbkdf(
+  passphrase: Uint8Array,
+  salt: Uint8Array,
+  rounds: number,
+  length: number,
+): Promise<Uint8Array> {
+  if (rounds < 1 || rounds > MAX_BCRYPT_ROUNDS)
+    throw new SalvageError(
+      'bad-key',
+      `Cannot derive a key from the passphrase: ${rounds} bcrypt rounds are asked for, 1 to ${MAX_BCRYPT_ROUNDS} are allowed`,
+      { hint: 'Give the key fewer rounds with "ssh-keygen -p -a 256 -f KEY".', details: { rounds } },
+    );
+  const blockCount = Math.ceil(length / BLOCK_BYTES);
+  const blocks = await Promise.all(
+    Array.from({ length: blockCount }, (_, index) =>
+      runWorker({ passphrase, salt, rounds, number: index + 1 }),
+    ),
+  );
+  // Bytes of the blocks alternate in the output, so that each block is needed for every part of it.
+  return Uint8Array.from({ length }, (_, at) => blocks[at % blockCount]![Math.floor(at / blockCount)]!);
+}
+
+function runWorker(job: BcryptJob): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./bcrypt-worker.ts', import.meta.url), { workerData: job });
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error('the bcrypt worker ended without an answer')));
+  });
+}
