@@ -19,15 +19,15 @@ import type { Terminal } from '../ui/terminal.ts';
  * An action returns when all is done, calls `context.incomplete()` when some sources could not be read, and throws a
  * SalvageError for everything else; main.ts turns that into text and exit code. It writes data with
  * `context.stdout.write`, talks with `context.terminal`, and hands `context.signal` and `context.clock` down.
- * Recipients, identities and passphrases from flags: key-options.ts. Input and output files: files.ts.
+ * Recipients, identities and passphrases from flags: key-options.ts. Input and output files: input-file.ts and output-file.ts.
  */
 export interface CommandModule {
   /** Two command lines that work as they stand, the most usual one first. */
   readonly examples: readonly string[];
   /** Adds arguments, options and the action. */
   register(program: Command, context: CliContext): void;
-  /** Rewrites the arguments before they are parsed: for commands that stand in for a program with other habits. */
-  readonly normalizeArguments?: (args: readonly string[]) => string[];
+  /** 'go' for a command that stands in for a program of age: flags in the style of Go are understood as well. */
+  readonly flagStyle?: 'go';
 }
 
 /** Everything a command gets from the process it runs in. */
@@ -47,6 +47,8 @@ export interface CliContext {
 export interface StandardInput {
   readonly fd: 0;
   readonly isTerminal: boolean;
+  /** To be called before it is read. @throws usage if it serves another purpose already: it can be read only once. */
+  claim(purpose: string): void;
 }
 
 export interface StandardOutput {

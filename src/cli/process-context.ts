@@ -26,6 +26,7 @@ export function createProcessContext(): ProcessContext {
   const controller = new AbortController();
   let stoppedBy: ProcessContext['stoppedBy'];
   let isIncomplete = false;
+  let stdinPurpose: string | undefined;
   for (const name of endingSignals) {
     // Once: with the handler gone, the system's own reaction is back for the second signal.
     process.once(name, () => {
@@ -43,7 +44,19 @@ export function createProcessContext(): ProcessContext {
     clock: systemClock,
     signal: controller.signal,
     terminal: new Terminal(stderr, systemClock, process.env),
-    stdin: { fd: 0, isTerminal: isatty(0) },
+    stdin: {
+      fd: 0,
+      isTerminal: isatty(0),
+      claim(purpose) {
+        if (stdinPurpose !== undefined)
+          throw new SalvageError(
+            'usage',
+            `Cannot read ${purpose} from standard input: ${stdinPurpose} comes from there`,
+            { hint: 'name a file for one of them' },
+          );
+        stdinPurpose = purpose;
+      },
+    },
     stdout: { fd: 1, isTerminal: isatty(1), write: writeOutput },
     incomplete: () => {
       isIncomplete = true;

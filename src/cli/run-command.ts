@@ -2,7 +2,9 @@ import { Command, CommanderError } from 'commander';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { commands } from './commands.ts';
 import type { CliContext } from './context.ts';
+import { rewriteGoFlags } from './go-flags.ts';
 import { commandHelp, programHelp, suggestCommand } from './help.ts';
+import { version } from './version.ts';
 
 interface CommonOptions {
   readonly quiet?: boolean;
@@ -37,6 +39,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
     .summary(entry.summary)
     .description(`${entry.summary[0]!.toUpperCase()}${entry.summary.slice(1)}.`)
     .helpOption('-h, --help', 'show this help')
+    .version(version, '--version', 'show the version of salvage')
     .exitOverride()
     .configureOutput({ writeErr: () => {}, writeOut: () => {} });
   module.register(program, context);
@@ -49,9 +52,11 @@ export async function runCommand(args: readonly string[], context: CliContext): 
       context.terminal.configure({ quiet, verbose, progress, json });
     });
   try {
-    await program.parseAsync(module.normalizeArguments?.(rest) ?? rest, { from: 'user' });
+    const args = module.flagStyle === 'go' ? rewriteGoFlags(program, rest) : rest;
+    await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.version') return context.stdout.write(`${version}\n`);
     if (error.exitCode === 0) return context.stdout.write(commandHelp(program, module.examples));
     throw usageError(error, name);
   }
