@@ -29,7 +29,7 @@ function escapeCharacter(character: string): string {
   const code = character.codePointAt(0)!;
   if (code >= rawByte + 0x80 && code <= rawByte + 0xff) return `\\x${(code - rawByte).toString(16)}`;
   if (code <= 0xff) return `\\x${code.toString(16).padStart(2, '0')}`;
-  return code <= 0xffff ? `\\u${code.toString(16)}` : `\\u{${code.toString(16)}}`;
+  return code <= 0xffff ? `\\u${code.toString(16).padStart(4, '0')}` : `\\u{${code.toString(16)}}`;
 }
 
 /** UTF-8 with each byte that does not belong to a valid sequence kept as a lone surrogate. */
