@@ -7,16 +7,16 @@ let initialState: Int32Array<ArrayBuffer> | undefined;
 
 /**
  * A new initial state of Blowfish (Schneier 1993): the first 33,344 bits of the fractional part of pi, subkeys first.
- * They are computed once, by Machin's formula, instead of standing here as a table of numbers that nobody can check.
+ * They are computed once, in some milliseconds, instead of standing here as a table of numbers that nobody can check.
  */
 export function initialBlowfishState(): Int32Array<ArrayBuffer> {
   if (!initialState) {
-    const guardBits = 64n;
-    const stateBits = BigInt(STATE_WORDS * 32);
-    const one = 1n << (stateBits + guardBits);
-    const pi = 4n * (4n * inverseTangent(5n, one) - inverseTangent(239n, one));
-    const fraction = (pi - 3n * one) >> guardBits;
-    const digits = Buffer.from(fraction.toString(16).padStart(STATE_WORDS * 8, '0'), 'hex');
+    const digits = Buffer.from(
+      fractionOfPi(STATE_WORDS * 32)
+        .toString(16)
+        .padStart(STATE_WORDS * 8, '0'),
+      'hex',
+    );
     initialState = new Int32Array(STATE_WORDS);
     for (let word = 0; word < STATE_WORDS; word++)
       initialState[(word + SUBKEYS_AT) % STATE_WORDS] = digits.readInt32BE(word * 4);
@@ -24,17 +24,35 @@ export function initialBlowfishState(): Int32Array<ArrayBuffer> {
   return initialState.slice();
 }
 
-/** arctan(1/x) in units of 1/one: the sum of (-1)^k / ((2k+1) x^(2k+1)). */
-function inverseTangent(x: bigint, one: bigint): bigint {
-  const square = x * x;
-  let power = one / x;
-  let sum = 0n;
-  for (let divisor = 1n; power > 0n; divisor += 2n) {
-    const term = power / divisor;
-    sum += (divisor & 2n) === 0n ? term : -term;
-    power /= square;
+/** floor((pi - 3) 2^bits), by the series of Chudnovsky and Chudnovsky (1988). */
+function fractionOfPi(bits: number): bigint {
+  const guardBits = 64n;
+  const scale = BigInt(bits) + guardBits;
+  // A term is worth 47 bits.
+  const { q, t } = chudnovskySum(0n, BigInt(Math.ceil(bits / 47) + 2));
+  const pi = (q * 426880n * squareRoot(10005n << (2n * scale))) / t;
+  return (pi - (3n << scale)) >> guardBits;
+}
+
+/** The terms from `first` up to, not including, `end`, as fractions over a common denominator (binary splitting). */
+function chudnovskySum(first: bigint, end: bigint): { p: bigint; q: bigint; t: bigint } {
+  if (end - first === 1n) {
+    const p = first === 0n ? 1n : -(6n * first - 5n) * (2n * first - 1n) * (6n * first - 1n);
+    const q = first === 0n ? 1n : first ** 3n * 10939058860032000n;
+    return { p, q, t: p * (13591409n + 545140134n * first) };
   }
-  return sum;
+  const middle = (first + end) / 2n;
+  const left = chudnovskySum(first, middle);
+  const right = chudnovskySum(middle, end);
+  return { p: left.p * right.p, q: left.q * right.q, t: left.t * right.q + left.p * right.t };
+}
+
+/** The integer square root, each half of its digits from the half before (Newton). */
+function squareRoot(value: bigint): bigint {
+  if (value < 1n << 50n) return BigInt(Math.floor(Math.sqrt(Number(value))));
+  const quarter = BigInt(value.toString(16).length);
+  const estimate = (squareRoot(value >> (2n * quarter)) + 1n) << quarter;
+  return (estimate + value / estimate) >> 1n;
 }
 
 /** Encrypts one block in place: words `at` and `at + 1`. The target may be the state itself. */
