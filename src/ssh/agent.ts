@@ -6,20 +6,20 @@ import { WireReader } from './wire-reader.ts';
 import { encodeString, encodeUint32 } from './wire-writer.ts';
 
 /** Numbers of the ssh-agent protocol (draft-ietf-sshm-ssh-agent, section 6). */
-const REQUEST_IDENTITIES = 11;
-const IDENTITIES_ANSWER = 12;
-const SIGN_REQUEST = 13;
-const SIGN_RESPONSE = 14;
-const FLAG_RSA_SHA2_512 = 4;
-const MAX_ANSWER_BYTES = 256 * 1024;
-const MAX_IDENTITIES = 2048;
+const requestIdentities = 11;
+const identitiesAnswer = 12;
+const signRequest = 13;
+const signResponse = 14;
+const flagRsaSha2512 = 4;
+const maxAnswerBytes = 256 * 1024;
+const maxIdentities = 2048;
 
 /** The keys that the agent at this socket holds; those that cannot be read are left out. Throws bad-key if it does not answer. */
 export async function listAgentKeys(socketPath: string): Promise<PublicKey[]> {
-  const reader = await askAgent(socketPath, IDENTITIES_ANSWER, Uint8Array.of(REQUEST_IDENTITIES));
+  const reader = await askAgent(socketPath, identitiesAnswer, Uint8Array.of(requestIdentities));
   if (!reader) throw fail('it does not list its keys');
   const count = reader.uint32();
-  if (count > MAX_IDENTITIES) throw fail(`it claims to hold ${count} keys`);
+  if (count > maxIdentities) throw fail(`it claims to hold ${count} keys`);
   const keys: PublicKey[] = [];
   for (let index = 0; index < count; index++) {
     const blob = reader.string();
@@ -52,10 +52,10 @@ export async function signWithAgent(
   publicKey: PublicKey,
   data: Uint8Array,
 ): Promise<Uint8Array> {
-  const flags = encodeUint32(publicKey.kind === 'rsa' ? FLAG_RSA_SHA2_512 : 0);
+  const flags = encodeUint32(publicKey.kind === 'rsa' ? flagRsaSha2512 : 0);
   const fields = [encodeString(publicKey.blob), encodeString(data), flags];
-  const request = concatBytes([Uint8Array.of(SIGN_REQUEST), ...fields]);
-  const reader = await askAgent(socketPath, SIGN_RESPONSE, request);
+  const request = concatBytes([Uint8Array.of(signRequest), ...fields]);
+  const reader = await askAgent(socketPath, signResponse, request);
   if (!reader)
     throw new SalvageError(
       'bad-key',
@@ -96,7 +96,7 @@ function exchange(socketPath: string, message: Uint8Array): Promise<Uint8Array> 
       if (received < 4) return;
       const answer = Buffer.concat(parts);
       const length = answer.readUInt32BE();
-      if (length < 1 || length > MAX_ANSWER_BYTES)
+      if (length < 1 || length > maxAnswerBytes)
         return settle(() => reject(fail(`it announces an answer of ${length} bytes`)));
       if (received >= 4 + length) settle(() => resolve(asBuffer(answer).subarray(4, 4 + length)));
     });

@@ -57,7 +57,7 @@ function parseOptions(text: string, fail: (state: string) => SalvageError): Opti
     const name = match?.[1]!.toLowerCase();
     if (!match || name === undefined) throw fail('its options are malformed');
     const value = match[2];
-    if (name === 'cert-authority' ? value !== undefined : value === undefined || !VALUE_OPTIONS.has(name))
+    if (name === 'cert-authority' ? value !== undefined : value === undefined || !valueOptions.has(name))
       throw fail(`its option "${name}" is unknown or has a wrong form`);
     if (values.has(name) && name !== 'cert-authority') throw fail(`it has two options "${name}"`);
     values.set(name, (value ?? '').replaceAll('\\"', '"'));
@@ -77,7 +77,7 @@ function parseOptions(text: string, fail: (state: string) => SalvageError): Opti
   return { certAuthority: values.has('cert-authority'), namespaces, validAfter, validBefore };
 }
 
-const VALUE_OPTIONS: ReadonlySet<string> = new Set(['namespaces', 'valid-after', 'valid-before']);
+const valueOptions: ReadonlySet<string> = new Set(['namespaces', 'valid-after', 'valid-before']);
 
 /** `YYYYMMDD[HHMM[SS]]` in local time, or in UTC with a `Z` or `UTC` at its end; undefined if it is neither. */
 export function parseSignerTime(text: string): Date | undefined {
@@ -147,7 +147,7 @@ export function authorizeSigner(signers: readonly AllowedSigner[], claim: Signat
   }
 }
 
-const KRL_MAGIC = 'SSHKRL\n\0';
+const krlMagic = 'SSHKRL\n\0';
 
 /**
  * The keys of a revocation list that has one public key per line. Throws bad-key for OpenSSH's binary form, rather than
@@ -155,7 +155,7 @@ const KRL_MAGIC = 'SSHKRL\n\0';
  */
 export function parseRevokedKeys(bytes: Uint8Array): PublicKey[] {
   const text = Buffer.from(bytes).toString('utf8');
-  if (text.startsWith(KRL_MAGIC))
+  if (text.startsWith(krlMagic))
     throw new SalvageError('bad-key', 'Cannot read the list of revoked keys: it is a binary KRL', {
       hint: 'Give a text file with one public key per line.',
     });

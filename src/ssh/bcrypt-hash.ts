@@ -3,7 +3,7 @@ import { asBuffer, concatBytes } from '../bytes/bytes.ts';
 import { encipher, expandKey, initialBlowfishState } from './blowfish.ts';
 import { encodeUint32 } from './wire-writer.ts';
 
-const MAGIC = Buffer.from('OxychromaticBlowfishSwatDynamite');
+const magic = Buffer.from('OxychromaticBlowfishSwatDynamite');
 
 /**
  * Output block `number` (from 1) of bcrypt_pbkdf: 32 bytes, the XOR of `rounds` chained bcrypt hashes. Takes about
@@ -35,10 +35,10 @@ function bcryptHash(keyDigest: Uint8Array, saltDigest: Uint8Array): Uint8Array {
     expandKey(state, salt);
     expandKey(state, key);
   }
-  const text = words(MAGIC);
+  const text = words(magic);
   for (let iteration = 0; iteration < 64; iteration++)
     for (let at = 0; at < text.length; at += 2) encipher(state, text, at);
-  const hash = Buffer.alloc(MAGIC.length);
+  const hash = Buffer.alloc(magic.length);
   for (const [index, word] of text.entries()) hash.writeInt32LE(word, index * 4);
   return hash;
 }

@@ -3,9 +3,9 @@ import { SalvageError } from '../errors/salvage-error.ts';
 import type { BcryptJob } from './bcrypt-worker.ts';
 
 /** Some minutes of work; `ssh-keygen -a` beyond this is taken for an attack or a slip. */
-export const MAX_BCRYPT_ROUNDS = 50_000;
+export const maxBcryptRounds = 50_000;
 
-const BLOCK_BYTES = 32;
+const blockBytes = 32;
 
 /**
  * bcrypt_pbkdf, the key derivation of OpenSSH's private key files (openssh-portable, PROTOCOL.key and
@@ -18,13 +18,13 @@ export async function bcryptPbkdf(
   rounds: number,
   length: number,
 ): Promise<Uint8Array> {
-  if (rounds < 1 || rounds > MAX_BCRYPT_ROUNDS)
+  if (rounds < 1 || rounds > maxBcryptRounds)
     throw new SalvageError(
       'bad-key',
-      `Cannot derive a key from the passphrase: ${rounds} bcrypt rounds are asked for, 1 to ${MAX_BCRYPT_ROUNDS} are allowed`,
+      `Cannot derive a key from the passphrase: ${rounds} bcrypt rounds are asked for, 1 to ${maxBcryptRounds} are allowed`,
       { hint: 'Give the key fewer rounds with "ssh-keygen -p -a 256 -f KEY".', details: { rounds } },
     );
-  const blockCount = Math.ceil(length / BLOCK_BYTES);
+  const blockCount = Math.ceil(length / blockBytes);
   const blocks = await Promise.all(
     Array.from({ length: blockCount }, (_, index) =>
       runWorker({ passphrase, salt, rounds, number: index + 1 }),

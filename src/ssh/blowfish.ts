@@ -1,7 +1,7 @@
 /** Where the parts of a state stand in its one flat array: four S-boxes of 256 words, then 18 subkeys. */
-const SUBKEYS_AT = 1024;
-const SUBKEYS = 18;
-const STATE_WORDS = SUBKEYS_AT + SUBKEYS;
+const subkeysAt = 1024;
+const subkeyCount = 18;
+const stateWords = subkeysAt + subkeyCount;
 
 let initialState: Int32Array<ArrayBuffer> | undefined;
 
@@ -12,14 +12,14 @@ let initialState: Int32Array<ArrayBuffer> | undefined;
 export function initialBlowfishState(): Int32Array<ArrayBuffer> {
   if (!initialState) {
     const digits = Buffer.from(
-      fractionOfPi(STATE_WORDS * 32)
+      fractionOfPi(stateWords * 32)
         .toString(16)
-        .padStart(STATE_WORDS * 8, '0'),
+        .padStart(stateWords * 8, '0'),
       'hex',
     );
-    initialState = new Int32Array(STATE_WORDS);
-    for (let word = 0; word < STATE_WORDS; word++)
-      initialState[(word + SUBKEYS_AT) % STATE_WORDS] = digits.readInt32BE(word * 4);
+    initialState = new Int32Array(stateWords);
+    for (let word = 0; word < stateWords; word++)
+      initialState[(word + subkeysAt) % stateWords] = digits.readInt32BE(word * 4);
   }
   return initialState.slice();
 }
@@ -57,9 +57,9 @@ function squareRoot(value: bigint): bigint {
 
 /** Encrypts one block in place: words `at` and `at + 1`. The target may be the state itself. */
 export function encipher(state: Int32Array, target: Int32Array, at: number): void {
-  let left = target[at]! ^ state[SUBKEYS_AT]!;
+  let left = target[at]! ^ state[subkeysAt]!;
   let right = target[at + 1]!;
-  for (let subkey = SUBKEYS_AT + 1; subkey < SUBKEYS_AT + 17; subkey += 2) {
+  for (let subkey = subkeysAt + 1; subkey < subkeysAt + 17; subkey += 2) {
     right ^=
       ((((state[left >>> 24]! + state[256 | ((left >>> 16) & 255)]!) ^ state[512 | ((left >>> 8) & 255)]!) +
         state[768 | (left & 255)]!) |
@@ -72,7 +72,7 @@ export function encipher(state: Int32Array, target: Int32Array, at: number): voi
         0) ^
       state[subkey + 1]!;
   }
-  target[at] = right ^ state[SUBKEYS_AT + 17]!;
+  target[at] = right ^ state[subkeysAt + 17]!;
   target[at + 1] = left;
 }
 
@@ -81,17 +81,17 @@ export function encipher(state: Int32Array, target: Int32Array, at: number): voi
  * state, subkeys first, by the chain of its own encryptions, each of them fed with the next words of the salt.
  */
 export function expandKey(state: Int32Array, key: Int32Array, salt?: Int32Array): void {
-  for (let word = 0; word < SUBKEYS; word++) state[SUBKEYS_AT + word]! ^= key[word % key.length]!;
+  for (let word = 0; word < subkeyCount; word++) state[subkeysAt + word]! ^= key[word % key.length]!;
   const block = new Int32Array(2);
   let saltAt = 0;
-  for (let step = 0; step < STATE_WORDS; step += 2) {
+  for (let step = 0; step < stateWords; step += 2) {
     if (salt) {
       block[0]! ^= salt[saltAt]!;
       block[1]! ^= salt[saltAt + 1]!;
       saltAt = (saltAt + 2) % salt.length;
     }
     encipher(state, block, 0);
-    const at = step < SUBKEYS ? SUBKEYS_AT + step : step - SUBKEYS;
+    const at = step < subkeyCount ? subkeysAt + step : step - subkeyCount;
     state[at] = block[0]!;
     state[at + 1] = block[1]!;
   }

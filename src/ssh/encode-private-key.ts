@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { asBuffer, concatBytes, utf8Bytes } from '../bytes/bytes.ts';
 import { randomBytes } from '../clock/random.ts';
 import { bcryptPbkdf } from './bcrypt-pbkdf.ts';
-import { OPENSSH_KEY_MAGIC } from './openssh-private-key.ts';
+import { opensshKeyMagic } from './openssh-private-key.ts';
 import { encryptAes256Ctr } from './private-key-cipher.ts';
 import type { PrivateKey } from './private-key-file.ts';
 import { publicKeyFromObject } from './public-key.ts';
@@ -15,10 +15,10 @@ export function generateEd25519Key(comment: string): PrivateKey {
 }
 
 /** OpenSSH's defaults: aes256-ctr, a salt of 16 bytes. */
-const SALT_BYTES = 16;
-const KEY_BYTES = 32;
-const IV_BYTES = 16;
-const LINE_LENGTH = 70;
+const saltBytes = 16;
+const keyBytes = 32;
+const ivBytes = 16;
+const lineLength = 70;
 
 /**
  * An Ed25519 key as an OpenSSH private key file (openssh-portable, PROTOCOL.key), byte for byte as ssh-keygen would
@@ -45,15 +45,15 @@ export async function encodeEd25519PrivateKey(
   let content: Uint8Array = concatBytes([unpadded, padding]);
   let head = [encodeString('none'), encodeString('none'), encodeString('')];
   if (encryption) {
-    const salt = randomBytes(SALT_BYTES);
+    const salt = randomBytes(saltBytes);
     const { passphrase, rounds } = encryption;
-    const derived = await bcryptPbkdf(utf8Bytes(passphrase), salt, rounds, KEY_BYTES + IV_BYTES);
-    content = encryptAes256Ctr(derived.subarray(0, KEY_BYTES), derived.subarray(KEY_BYTES), content);
+    const derived = await bcryptPbkdf(utf8Bytes(passphrase), salt, rounds, keyBytes + ivBytes);
+    content = encryptAes256Ctr(derived.subarray(0, keyBytes), derived.subarray(keyBytes), content);
     const kdfOptions = concatBytes([encodeString(salt), encodeUint32(rounds)]);
     head = [encodeString('aes256-ctr'), encodeString('bcrypt'), encodeString(kdfOptions)];
   }
   const binary = concatBytes([
-    utf8Bytes(OPENSSH_KEY_MAGIC),
+    utf8Bytes(opensshKeyMagic),
     ...head,
     encodeUint32(1),
     encodeString(blob),
@@ -61,7 +61,7 @@ export async function encodeEd25519PrivateKey(
   ]);
   const lines = asBuffer(binary)
     .toString('base64')
-    .match(new RegExp(`.{1,${LINE_LENGTH}}`, 'g'))!;
+    .match(new RegExp(`.{1,${lineLength}}`, 'g'))!;
   return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines.join('\n')}\n-----END OPENSSH PRIVATE KEY-----\n`;
 }
 

@@ -11,12 +11,12 @@ import {
 import { parsePublicKeyBlob, publicKeyFromObject, type PublicKey } from './public-key.ts';
 import { WireReader } from './wire-reader.ts';
 
-export const OPENSSH_KEY_MAGIC = 'openssh-key-v1\0';
+export const opensshKeyMagic = 'openssh-key-v1\0';
 
 /** The binary content of an "OPENSSH PRIVATE KEY" (openssh-portable, PROTOCOL.key). */
 export function parseOpensshPrivateKey(blob: Uint8Array, fail: PrivateKeyFailure): PrivateKeyFile {
   const reader = new WireReader(blob, fail);
-  if (!equalBytes(reader.bytes(OPENSSH_KEY_MAGIC.length), utf8Bytes(OPENSSH_KEY_MAGIC)))
+  if (!equalBytes(reader.bytes(opensshKeyMagic.length), utf8Bytes(opensshKeyMagic)))
     throw fail('it is not in the format openssh-key-v1');
   const cipherName = reader.text(64);
   const kdfName = reader.text(64);

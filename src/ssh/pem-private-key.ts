@@ -3,7 +3,7 @@ import { wrongPassphrase, type PrivateKeyFailure, type PrivateKeyFile } from './
 import { publicKeyFromObject } from './public-key.ts';
 
 /** Some seconds of PBKDF2; OpenSSH writes 2048. */
-const MAX_KDF_PARAMETER = 10_000_000n;
+const maxKdfParameter = 10_000_000n;
 
 /**
  * A private key in PKCS#1, SEC 1 or PKCS#8 PEM, which OpenSSL reads for us. An encrypted one hides its public key, and
@@ -27,8 +27,8 @@ export function parsePemPrivateKey(
     const der = Buffer.from(body.replace(/\s+/g, ''), 'base64');
     const largest = largestKdfParameter(der);
     if (largest === undefined) throw fail('its content is damaged');
-    if (largest > MAX_KDF_PARAMETER)
-      throw fail(`its key derivation asks for ${largest} iterations, ${MAX_KDF_PARAMETER} are allowed`);
+    if (largest > maxKdfParameter)
+      throw fail(`its key derivation asks for ${largest} iterations, ${maxKdfParameter} are allowed`);
   }
   return {
     publicKey: undefined,
@@ -56,22 +56,22 @@ function importPem(pem: string, passphrase: string | undefined, failure: () => E
  */
 function largestKdfParameter(der: Uint8Array): bigint | undefined {
   const outer = readDer(der, 0);
-  const algorithm = outer?.tag === SEQUENCE ? readDer(outer.content, 0) : undefined;
-  return algorithm?.tag === SEQUENCE ? largestInteger(algorithm.content, 0) : undefined;
+  const algorithm = outer?.tag === sequenceTag ? readDer(outer.content, 0) : undefined;
+  return algorithm?.tag === sequenceTag ? largestInteger(algorithm.content, 0) : undefined;
 }
 
-const SEQUENCE = 0x30;
-const INTEGER = 0x02;
-const MAX_DEPTH = 8;
+const sequenceTag = 0x30;
+const integerTag = 0x02;
+const maxDepth = 8;
 
 function largestInteger(der: Uint8Array, depth: number): bigint | undefined {
   let largest = 0n;
   for (let at = 0; at < der.length;) {
     const item = readDer(der, at);
-    if (!item || depth > MAX_DEPTH) return undefined;
+    if (!item || depth > maxDepth) return undefined;
     let value: bigint | undefined = 0n;
-    if (item.tag === SEQUENCE) value = largestInteger(item.content, depth + 1);
-    else if (item.tag === INTEGER) value = BigInt(`0x0${Buffer.from(item.content).toString('hex')}`);
+    if (item.tag === sequenceTag) value = largestInteger(item.content, depth + 1);
+    else if (item.tag === integerTag) value = BigInt(`0x0${Buffer.from(item.content).toString('hex')}`);
     if (value === undefined) return undefined;
     if (value > largest) largest = value;
     at = item.end;

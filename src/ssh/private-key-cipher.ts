@@ -12,7 +12,7 @@ export interface PrivateKeyCipher {
   decrypt(key: Uint8Array, iv: Uint8Array, content: Uint8Array, tag: Uint8Array): Uint8Array | undefined;
 }
 
-const CIPHERS: ReadonlyMap<string, PrivateKeyCipher> = new Map([
+const ciphers: ReadonlyMap<string, PrivateKeyCipher> = new Map([
   ['aes128-ctr', plain('aes-128-ctr', 16, 16, 16)],
   ['aes192-ctr', plain('aes-192-ctr', 24, 16, 16)],
   ['aes256-ctr', plain('aes-256-ctr', 32, 16, 16)],
@@ -30,7 +30,7 @@ const CIPHERS: ReadonlyMap<string, PrivateKeyCipher> = new Map([
 
 /** The cipher with OpenSSH's name; undefined if there is none. */
 export function findPrivateKeyCipher(name: string): PrivateKeyCipher | undefined {
-  return CIPHERS.get(name);
+  return ciphers.get(name);
 }
 
 /** Encryption for the one cipher that we write, OpenSSH's default. */

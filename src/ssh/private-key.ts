@@ -5,9 +5,9 @@ import { parsePemPrivateKey } from './pem-private-key.ts';
 import type { PrivateKeyFile } from './private-key-file.ts';
 
 /** Room for a 16384-bit RSA key in every format. */
-export const MAX_PRIVATE_KEY_FILE_BYTES: number = 32 * 1024;
+export const maxPrivateKeyFileBytes: number = 32 * 1024;
 
-const OPENSSH_LABEL = 'OPENSSH PRIVATE KEY';
+const opensshLabel = 'OPENSSH PRIVATE KEY';
 
 /** Whether this looks like a private key file that `parsePrivateKey` reads. */
 export function looksLikePrivateKey(bytes: Uint8Array): boolean {
@@ -21,13 +21,12 @@ export function looksLikePrivateKey(bytes: Uint8Array): boolean {
 export function parsePrivateKey(bytes: Uint8Array, name: string): PrivateKeyFile {
   const fail = (state: string, hint?: string): SalvageError =>
     new SalvageError('bad-key', `Cannot use the private key "${name}": ${state}`, hint ? { hint } : {});
-  if (bytes.length > MAX_PRIVATE_KEY_FILE_BYTES)
-    throw fail(`it is longer than ${MAX_PRIVATE_KEY_FILE_BYTES} bytes`);
+  if (bytes.length > maxPrivateKeyFileBytes) throw fail(`it is longer than ${maxPrivateKeyFileBytes} bytes`);
   const text = asBuffer(bytes).toString('latin1');
   const match = /^\s*-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n([^]*?)-----END \1-----\s*$/.exec(text);
   if (!match) throw fail('it is not a private key in PEM form');
   const [pem, label, body] = match as unknown as [string, string, string];
-  if (label !== OPENSSH_LABEL) return parsePemPrivateKey(pem, label, body, fail);
+  if (label !== opensshLabel) return parsePemPrivateKey(pem, label, body, fail);
   const base64 = body.replace(/\s+/g, '');
   const blob = Buffer.from(base64, 'base64');
   if (blob.toString('base64') !== base64) throw fail('its base64 is damaged');

@@ -33,17 +33,17 @@ export interface PublicKeyLine {
   readonly options: string;
 }
 
-const CURVE_BYTES: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
-const JWK_CURVE = { nistp256: 'P-256', nistp384: 'P-384', nistp521: 'P-521' } as const;
+const curveBytes: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
+const jwkCurve = { nistp256: 'P-256', nistp384: 'P-384', nistp521: 'P-521' } as const;
 
 /** A key type name as OpenSSH writes them; what follows it must be the key. */
-const TYPE_NAME =
+const typeName =
   /^(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh|ecdsa)-|(rsa|ssh)-[a-z0-9-]*@)/;
-const UNSUPPORTED_TYPES =
+const unsupportedTypes =
   /^(ssh-dss|[a-z0-9-]+-cert-v0[01]@openssh\.com|ssh-xmss@openssh\.com|ssh-mldsa[a-z0-9-]*|webauthn-sk-[a-z0-9-]+@openssh\.com)$/;
 /** Longer than any line with a 16384-bit RSA certificate. */
-const MAX_LINE_LENGTH = 32 * 1024;
-const MAX_APPLICATION_LENGTH = 1024;
+const maxLineLength = 32 * 1024;
+const maxApplicationLength = 1024;
 
 /**
  * The key in a wire encoding. Throws bad-key if a field is malformed or bytes follow; whether a point lies on its curve
@@ -79,7 +79,7 @@ function readFields(type: string, blob: Uint8Array, reader: WireReader): PublicK
         type,
         blob,
         point: readEd25519Point(reader),
-        application: reader.string(MAX_APPLICATION_LENGTH),
+        application: reader.string(maxApplicationLength),
       };
     case 'sk-ecdsa-sha2-nistp256@openssh.com':
       return {
@@ -87,10 +87,10 @@ function readFields(type: string, blob: Uint8Array, reader: WireReader): PublicK
         type,
         blob,
         ...readCurvePoint(reader, 'nistp256'),
-        application: reader.string(MAX_APPLICATION_LENGTH),
+        application: reader.string(maxApplicationLength),
       };
     default:
-      if (UNSUPPORTED_TYPES.test(type)) return { kind: 'unsupported', type, blob };
+      if (unsupportedTypes.test(type)) return { kind: 'unsupported', type, blob };
       throw malformed('it has an unknown key type');
   }
 }
@@ -104,7 +104,7 @@ function readEd25519Point(reader: WireReader): Uint8Array {
 function readCurvePoint(reader: WireReader, curve: EcdsaCurve): { curve: EcdsaCurve; point: Uint8Array } {
   if (reader.text(16) !== curve) throw malformed('its curve does not fit its type');
   const point = reader.string();
-  if (point.length !== 1 + 2 * CURVE_BYTES[curve] || point[0] !== 4)
+  if (point.length !== 1 + 2 * curveBytes[curve] || point[0] !== 4)
     throw malformed('its point is not in uncompressed form');
   return { curve, point };
 }
@@ -120,8 +120,8 @@ function malformed(state: string): SalvageError {
 export function parsePublicKeyLine(line: string): PublicKeyLine | undefined {
   const text = line.trim();
   if (text === '' || text.startsWith('#')) return undefined;
-  if (text.length > MAX_LINE_LENGTH) throw malformed(`its line is longer than ${MAX_LINE_LENGTH} characters`);
-  if (TYPE_NAME.test(text)) return { ...parseTypeAndBase64(text), options: '' };
+  if (text.length > maxLineLength) throw malformed(`its line is longer than ${maxLineLength} characters`);
+  if (typeName.test(text)) return { ...parseTypeAndBase64(text), options: '' };
   const end = endOfOptions(text);
   const rest = text.slice(end).trimStart();
   if (rest === '') throw malformed('it is not "TYPE BASE64 COMMENT"');
@@ -198,12 +198,12 @@ export function publicKeyObject(key: PublicKey): KeyObject {
         });
       case 'ecdsa':
       case 'sk-ecdsa': {
-        const size = CURVE_BYTES[key.curve];
+        const size = curveBytes[key.curve];
         return createPublicKey({
           format: 'jwk',
           key: {
             kty: 'EC',
-            crv: JWK_CURVE[key.curve],
+            crv: jwkCurve[key.curve],
             x: base64url(key.point.subarray(1, 1 + size)),
             y: base64url(key.point.subarray(1 + size)),
           },
@@ -230,7 +230,7 @@ export function publicKeyFromObject(object: KeyObject): PublicKey {
   if (jwk.kty === 'RSA') return rsaPublicKey(part('e'), part('n'));
   if (jwk.kty === 'OKP' && jwk.crv === 'Ed25519') return ed25519PublicKey(part('x'));
   if (jwk.kty === 'EC') {
-    const curve = (Object.keys(JWK_CURVE) as EcdsaCurve[]).find((name) => JWK_CURVE[name] === jwk.crv);
+    const curve = (Object.keys(jwkCurve) as EcdsaCurve[]).find((name) => jwkCurve[name] === jwk.crv);
     if (curve) {
       const point = concatBytes([Uint8Array.of(4), part('x'), part('y')]);
       const fields = [encodeString(`ecdsa-sha2-${curve}`), encodeString(curve), encodeString(point)];

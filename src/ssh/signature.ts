@@ -6,10 +6,10 @@ import { fingerprint, modulusBits, publicKeyObject, type EcdsaCurve, type Public
 import { WireReader } from './wire-reader.ts';
 import { encodePositiveInteger, encodeString, encodeUint32 } from './wire-writer.ts';
 
-const ECDSA_HASH = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' } as const;
-const ECDSA_NUMBER_BYTES: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
-const RSA_HASH: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
-export const MIN_RSA_BITS = 2048;
+const ecdsaHash = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' } as const;
+const ecdsaNumberBytes: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
+const rsaHash: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
+export const minRsaBits = 2048;
 
 /** The signature in SSH's encoding (RFC 4253 section 6.6): the name of the algorithm, then the signature proper. */
 export function signWithPrivateKey({ key, publicKey }: PrivateKey, data: Uint8Array): Uint8Array {
@@ -20,7 +20,7 @@ export function signWithPrivateKey({ key, publicKey }: PrivateKey, data: Uint8Ar
       checkRsaLength(publicKey);
       return encodeSignature('rsa-sha2-512', sign('sha512', data, key));
     case 'ecdsa': {
-      const numbers = sign(ECDSA_HASH[publicKey.curve], data, { key, dsaEncoding: 'ieee-p1363' });
+      const numbers = sign(ecdsaHash[publicKey.curve], data, { key, dsaEncoding: 'ieee-p1363' });
       const size = numbers.length / 2;
       const [r, s] = [numbers.subarray(0, size), numbers.subarray(size)];
       return encodeSignature(
@@ -46,7 +46,7 @@ export function verifySignature(publicKey: PublicKey, encoded: Uint8Array, data:
   const algorithm = reader.text(128);
   const signature = reader.string();
   const rsaHash =
-    publicKey.kind === 'rsa' && Object.hasOwn(RSA_HASH, algorithm) ? RSA_HASH[algorithm] : undefined;
+    publicKey.kind === 'rsa' && Object.hasOwn(rsaHash, algorithm) ? rsaHash[algorithm] : undefined;
   if (algorithm !== publicKey.type && rsaHash === undefined)
     throw malformed('its algorithm does not belong to the key');
   const key = publicKeyObject(publicKey);
@@ -76,12 +76,12 @@ export function verifySignature(publicKey: PublicKey, encoded: Uint8Array, data:
 
   function verifyEcdsa(curve: EcdsaCurve, numbers: Uint8Array, signed: Uint8Array): boolean {
     const numberReader = new WireReader(numbers, malformed);
-    const size = ECDSA_NUMBER_BYTES[curve];
+    const size = ecdsaNumberBytes[curve];
     const fixed = [numberReader.positiveInteger(size), numberReader.positiveInteger(size)].map((number) =>
       concatBytes([new Uint8Array(size - number.length), number]),
     );
     numberReader.end();
-    return verify(ECDSA_HASH[curve], signed, { key, dsaEncoding: 'ieee-p1363' }, concatBytes(fixed));
+    return verify(ecdsaHash[curve], signed, { key, dsaEncoding: 'ieee-p1363' }, concatBytes(fixed));
   }
 
   /** openssh-portable PROTOCOL.u2f, "SSH U2F signatures": flags and counter follow the signature and are signed too. */
@@ -95,10 +95,10 @@ export function verifySignature(publicKey: PublicKey, encoded: Uint8Array, data:
 
 function checkRsaLength(publicKey: PublicKey & { kind: 'rsa' }): void {
   const bits = modulusBits(publicKey.modulus);
-  if (bits < MIN_RSA_BITS)
+  if (bits < minRsaBits)
     throw new SalvageError(
       'bad-key',
-      `Cannot use the RSA key ${fingerprint(publicKey)}: it has ${bits} bits, ${MIN_RSA_BITS} are needed`,
+      `Cannot use the RSA key ${fingerprint(publicKey)}: it has ${bits} bits, ${minRsaBits} are needed`,
       { hint: 'Make a new key with "ssh-keygen -t ed25519".' },
     );
 }

@@ -24,50 +24,50 @@ export interface SignedMessage {
   readonly digest: Uint8Array;
 }
 
-const MAGIC = utf8Bytes('SSHSIG');
-const VERSION = 1;
-const BEGIN = '-----BEGIN SSH SIGNATURE-----';
-const END = '-----END SSH SIGNATURE-----';
-const LINE_LENGTH = 70;
-const DIGEST_BYTES: Readonly<Record<SshsigHash, number>> = { sha256: 32, sha512: 64 };
-const MAX_NAMESPACE_LENGTH = 1024;
+const magic = utf8Bytes('SSHSIG');
+const knownVersion = 1;
+const beginLine = '-----BEGIN SSH SIGNATURE-----';
+const endLine = '-----END SSH SIGNATURE-----';
+const lineLength = 70;
+const digestBytes: Readonly<Record<SshsigHash, number>> = { sha256: 32, sha512: 64 };
+const maxNamespaceLength = 1024;
 /** Room for a 16384-bit RSA key and its signature. */
-export const MAX_SSHSIG_BYTES: number = 16 * 1024;
+export const maxSshsigBytes: number = 16 * 1024;
 
 /** The bytes that the key signs. Throws usage if the namespace is empty or too long. */
 export function sshsigSignedData({ namespace, hash, digest }: SignedMessage): Uint8Array {
   const name = utf8Bytes(namespace);
-  if (name.length === 0 || name.length > MAX_NAMESPACE_LENGTH)
+  if (name.length === 0 || name.length > maxNamespaceLength)
     throw new SalvageError('usage', 'Cannot sign: the namespace is empty or too long');
-  if (digest.length !== DIGEST_BYTES[hash]) throw new TypeError(`not a ${hash} digest`);
-  return concatBytes([MAGIC, encodeString(name), encodeString(''), encodeString(hash), encodeString(digest)]);
+  if (digest.length !== digestBytes[hash]) throw new TypeError(`not a ${hash} digest`);
+  return concatBytes([magic, encodeString(name), encodeString(''), encodeString(hash), encodeString(digest)]);
 }
 
 /** The armored file for a signature over `sshsigSignedData`. */
 export function formatSshsig({ publicKey, namespace, hash, signature }: Sshsig): string {
   const strings = [publicKey.blob, namespace, '', hash, signature].map((field) => encodeString(field));
-  const base64 = asBuffer(concatBytes([MAGIC, encodeUint32(VERSION), ...strings])).toString('base64');
-  const lines = base64.match(new RegExp(`.{1,${LINE_LENGTH}}`, 'g'))!;
-  return `${BEGIN}\n${lines.join('\n')}\n${END}\n`;
+  const base64 = asBuffer(concatBytes([magic, encodeUint32(knownVersion), ...strings])).toString('base64');
+  const lines = base64.match(new RegExp(`.{1,${lineLength}}`, 'g'))!;
+  return `${beginLine}\n${lines.join('\n')}\n${endLine}\n`;
 }
 
 /** Reads an armored signature. Throws bad-signature if it is malformed; nothing is verified yet. */
 export function parseSshsig(armored: Uint8Array): Sshsig {
-  if (armored.length > 2 * MAX_SSHSIG_BYTES) throw malformed('it is too long');
+  if (armored.length > 2 * maxSshsigBytes) throw malformed('it is too long');
   const text = asBuffer(armored).toString('latin1');
   const match = /^-----BEGIN SSH SIGNATURE-----\r?\n([^-]*)-----END SSH SIGNATURE-----\s*$/.exec(text);
-  if (!match) throw malformed(`it does not stand between "${BEGIN}" and "${END}"`);
+  if (!match) throw malformed(`it does not stand between "${beginLine}" and "${endLine}"`);
   const base64 = match[1]!.replace(/\s+/g, '');
   const blob = Buffer.from(base64, 'base64');
   if (blob.toString('base64') !== base64) throw malformed('its base64 is damaged');
 
   const reader = new WireReader(blob, malformed);
-  if (!equalBytes(reader.bytes(MAGIC.length), MAGIC)) throw malformed('it does not begin with SSHSIG');
+  if (!equalBytes(reader.bytes(magic.length), magic)) throw malformed('it does not begin with SSHSIG');
   const version = reader.uint32();
-  if (version !== VERSION) throw malformed(`its version is ${version}, only ${VERSION} is known`);
+  if (version !== knownVersion) throw malformed(`its version is ${version}, only ${knownVersion} is known`);
   const keyBlob = reader.string();
-  const namespaceBytes = reader.string(MAX_NAMESPACE_LENGTH);
-  reader.string(MAX_NAMESPACE_LENGTH);
+  const namespaceBytes = reader.string(maxNamespaceLength);
+  reader.string(maxNamespaceLength);
   const hash = reader.text(64);
   const signature = reader.string();
   reader.end();

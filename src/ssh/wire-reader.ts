@@ -49,7 +49,7 @@ export class WireReader {
   }
 
   /** A positive mpint: its big-endian bytes without leading zeros, as a view. */
-  positiveInteger(maxLength: number = MAX_INTEGER_BYTES): Uint8Array {
+  positiveInteger(maxLength: number = maxIntegerBytes): Uint8Array {
     const bytes = this.string(maxLength + 1);
     if (bytes.length === 0) throw this.#fail('it has a zero where a positive number belongs');
     if (bytes[0]! >= 0x80) throw this.#fail('it has a negative number');
@@ -65,4 +65,4 @@ export class WireReader {
 }
 
 /** OpenSSH's largest number: 16384 bits. */
-const MAX_INTEGER_BYTES = 2048;
+const maxIntegerBytes = 2048;
