@@ -24,17 +24,15 @@ export interface PrivateKeyFile {
 /** Makes the errors of one key file; they all say which. */
 export type PrivateKeyFailure = (state: string, hint?: string) => SalvageError;
 
-const wrongPassphrase = 'wrongPassphrase';
-
 /** The error for a passphrase that is missing or does not fit. */
 export function wrongPassphrase(fail: PrivateKeyFailure, state: string): SalvageError {
   return new SalvageError('bad-key', fail(state).message, {
     hint: 'Give the passphrase that was set when the key was made.',
-    details: { [wrongPassphrase]: true },
+    details: { wrongPassphrase: true },
   });
 }
 
 /** True for an error after which another passphrase may be tried. */
 export function isWrongPassphrase(error: unknown): boolean {
-  return error instanceof SalvageError && error.details[wrongPassphrase] === true;
+  return error instanceof SalvageError && error.details['wrongPassphrase'] === true;
 }

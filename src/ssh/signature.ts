@@ -8,7 +8,7 @@ import { encodePositiveInteger, encodeString, encodeUint32 } from './wire-writer
 
 const ecdsaHash = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' } as const;
 const ecdsaNumberBytes: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
-const rsaHash: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
+const rsaHashes: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
 export const minRsaBits = 2048;
 
 /** The signature in SSH's encoding (RFC 4253 section 6.6): the name of the algorithm, then the signature proper. */
@@ -46,7 +46,7 @@ export function verifySignature(publicKey: PublicKey, encoded: Uint8Array, data:
   const algorithm = reader.text(128);
   const signature = reader.string();
   const rsaHash =
-    publicKey.kind === 'rsa' && Object.hasOwn(rsaHash, algorithm) ? rsaHash[algorithm] : undefined;
+    publicKey.kind === 'rsa' && Object.hasOwn(rsaHashes, algorithm) ? rsaHashes[algorithm] : undefined;
   if (algorithm !== publicKey.type && rsaHash === undefined)
     throw malformed('its algorithm does not belong to the key');
   const key = publicKeyObject(publicKey);
