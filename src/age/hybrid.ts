@@ -130,6 +130,10 @@ export class HybridIdentity implements Identity {
     return undefined;
   }
 
+  recipients(): readonly Recipient[] {
+    return [this.recipient];
+  }
+
   /** The secret itself. Its one use is to be written into an identity file. */
   toSecretString(): string {
     return encodeBech32(identityPrefix, this.#seed).toUpperCase();

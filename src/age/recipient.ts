@@ -21,6 +21,8 @@ export interface Identity {
    * Throws if a stanza is meant for it but malformed, or if the identity itself cannot be used.
    */
   unwrapFileKey(stanzas: readonly Stanza[]): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** Its public halves; absent where they cannot be told. May ask for a passphrase. */
+  recipients?(): readonly Recipient[] | Promise<readonly Recipient[]>;
 }
 
 /** Asks for a passphrase; `prompt` says what for, without a colon. Called only when the answer is really needed. */

@@ -4,10 +4,10 @@ import { SalvageError } from '../errors/salvage-error.ts';
 import type { PrivateKeyFile } from '../ssh/private-key-file.ts';
 import { parsePrivateKey } from '../ssh/private-key.ts';
 import { parsePublicKeyFile, type PublicKey } from '../ssh/public-key.ts';
-import type { Identity, RequestPassphrase } from './recipient.ts';
-import { unwrapSshEd25519 } from './ssh-ed25519.ts';
+import type { Identity, Recipient, RequestPassphrase } from './recipient.ts';
+import { SshEd25519Recipient, unwrapSshEd25519 } from './ssh-ed25519.ts';
 import { sshKeyTag } from './ssh-key-tag.ts';
-import { unwrapSshRsa } from './ssh-rsa.ts';
+import { SshRsaRecipient, unwrapSshRsa } from './ssh-rsa.ts';
 import type { Stanza } from './stanza.ts';
 
 export interface SshIdentityOptions {
@@ -76,6 +76,11 @@ class SshIdentity implements Identity {
       if (fileKey) return fileKey;
     }
     return undefined;
+  }
+
+  recipients(): readonly Recipient[] {
+    const key = this.#publicKey;
+    return [key.kind === 'ed25519' ? new SshEd25519Recipient(key) : new SshRsaRecipient(key)];
   }
 
   /** Remembers the key, not a failure: the caller may try again after a wrong passphrase. */
