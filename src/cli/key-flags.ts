@@ -1,0 +1,117 @@
+import { Option, type Command } from 'commander';
+import type { RequestPassphrase } from '../age/recipient.ts';
+import { SalvageError } from '../errors/salvage-error.ts';
+import { readPassphrase, type PassphraseSource } from '../keys/passphrase-source.ts';
+import type { CliContext } from './context.ts';
+
+/** What addRecipientFlags puts among the options of a command. */
+export interface RecipientFlags {
+  readonly recipient?: readonly string[];
+  readonly recipientsFile?: readonly string[];
+}
+
+/** What addPassphraseFlags puts there. At most one may be given; `passphraseRequester` checks it. */
+export interface PassphraseFlags {
+  readonly passphraseFile?: string;
+  readonly passphraseFd?: number;
+  readonly passphraseCommand?: string;
+}
+
+/** One -i or -j. Their order counts: identities are tried as they were given. */
+export type IdentityFlag = { readonly path: string } | { readonly plugin: string };
+
+const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
+
+/** Adds -r and -R. */
+export function addRecipientFlags(program: Command, shown = true): void {
+  const options = [
+    new Option(
+      '-r, --recipient <recipient>',
+      'encrypt to this public key: age1…, ssh-ed25519 …, ssh-rsa … (repeatable)',
+    ),
+    new Option(
+      '-R, --recipients-file <file>',
+      'encrypt to every public key in FILE: id_ed25519.pub, authorized_keys, a list; "-" is standard input (repeatable)',
+    ),
+  ];
+  for (const option of options) program.addOption(option.argParser(collect).hideHelp(!shown));
+}
+
+/** Adds -i and -j. Returns the list that they fill while the command line is parsed. */
+export function addIdentityFlags(
+  program: Command,
+  description = 'open with the private keys in FILE: an age identity file, which may be encrypted, or an SSH private key; "-" is standard input (repeatable)',
+): IdentityFlag[] {
+  const identities: IdentityFlag[] = [];
+  program
+    .option('-i, --identity <file>', description, (path: string) => {
+      identities.push({ path });
+    })
+    .option(
+      '-j, --plugin <name>',
+      'use the age plugin NAME, without data of its own (repeatable)',
+      (plugin: string) => {
+        identities.push({ plugin });
+      },
+    );
+  return identities;
+}
+
+/** Adds the ways to give a passphrase without being asked. */
+export function addPassphraseFlags(program: Command): void {
+  program
+    .option('--passphrase-file <file>', 'take the passphrase from the first line of FILE')
+    .option('--passphrase-fd <number>', 'take the passphrase from an open file descriptor', parseFd)
+    .option(
+      '--passphrase-command <command>',
+      'take the passphrase from what COMMAND prints: "pass show backup"',
+    );
+}
+
+function parseFd(text: string): number {
+  if (!/^\d{1,5}$/.test(text))
+    throw new SalvageError(
+      'usage',
+      `Cannot use --passphrase-fd ${text}: it is not the number of a file descriptor`,
+    );
+  return Number(text);
+}
+
+/**
+ * The passphrase that the flags give, read once and only when first needed; undefined if they give none.
+ * @throws usage if there is more than one, or if standard input serves another purpose; bad-key when it is read
+ */
+export function passphraseFromFlags(
+  flags: PassphraseFlags,
+  context: CliContext,
+): (() => Promise<string>) | undefined {
+  const sources = passphraseSources(flags);
+  const [source] = sources;
+  if (source === undefined) return undefined;
+  if (sources.length > 1)
+    throw new SalvageError(
+      'usage',
+      'Cannot take the passphrase from two places: give one --passphrase-… flag only',
+    );
+  if ('fd' in source && source.fd === 0) context.stdin.claim('the passphrase');
+  let passphrase: Promise<string> | undefined;
+  return () => (passphrase ??= readPassphrase(source, context.signal));
+}
+
+/** How existing passphrases are had: from the flags, or else by asking on the terminal. Nothing is asked before it is needed. */
+export function passphraseRequester(flags: PassphraseFlags, context: CliContext): RequestPassphrase {
+  const given = passphraseFromFlags(flags, context);
+  return given ?? ((prompt) => context.terminal.requestPassphrase(prompt, context.signal));
+}
+
+function passphraseSources({
+  passphraseFile,
+  passphraseFd,
+  passphraseCommand,
+}: PassphraseFlags): PassphraseSource[] {
+  return [
+    ...(passphraseFile === undefined ? [] : [{ file: passphraseFile }]),
+    ...(passphraseFd === undefined ? [] : [{ fd: passphraseFd }]),
+    ...(passphraseCommand === undefined ? [] : [{ command: passphraseCommand }]),
+  ];
+}
