@@ -1,6 +1,8 @@
 import type { Extent } from '../posix/file-entry.ts';
-import { maxHoles } from './tar-writer.ts';
 import { damagedTar, parseNumber } from './tar-header.ts';
+
+/** No plausible file has more extents, and all of them must be held in memory. */
+const maxExtents = 1_048_576;
 
 /** The data of a sparse file as an archive lists it: where its stored bytes belong, in order. */
 export class SparseMap {
@@ -30,7 +32,7 @@ export class SparseMap {
     }
     if (start < this.#end || length < 0)
       throw damagedTar(this.#offset, 'the extents of a sparse map overlap');
-    if (this.extents.length > maxHoles) throw damagedTar(this.#offset, 'a sparse map is absurdly long');
+    if (this.extents.length > maxExtents) throw damagedTar(this.#offset, 'a sparse map is absurdly long');
     this.#end = start + length;
     this.#stored += length;
     if (length > 0) this.extents.push([start, length]);

@@ -31,7 +31,7 @@ export interface TarHandler {
 /** A header that announces more than this is refused: no real one comes near, and it must be held in memory. */
 const maxExtendedHeader = 16 << 20;
 const maxLongName = 64 << 10;
-/** Decimal lines of a sparse map in format 1.0: far more than `maxHoles` extents of plausible files need. */
+/** Decimal lines of a sparse map in format 1.0: as much as the extents that a SparseMap takes can need. */
 const maxSparseMapBytes = 48 << 20;
 
 /**

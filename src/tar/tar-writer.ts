@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Extent, FileEntry, FileType } from '../posix/file-entry.ts';
+import { dataExtents } from '../posix/holes.ts';
 import { encodePaxRecord, formatPaxTime } from './pax-records.ts';
 import { aclAttributes, formatAcl } from './posix-acl.ts';
 import {
@@ -14,9 +15,6 @@ import {
 /** What follows the last entry. */
 export const endOfArchive: Buffer = Buffer.alloc(2 * blockSize);
 
-/** More holes than this are not recorded one by one: the rest of the file is stored as data. */
-export const maxHoles = 1_048_576;
-
 /** The types that a tar archive can hold: everything but sockets. */
 const typeFlags: Partial<Record<FileType, string>> = {
   file: '0',
@@ -28,6 +26,7 @@ const typeFlags: Partial<Record<FileType, string>> = {
   fifo: '6',
 };
 const none = Buffer.alloc(0);
+const top = Buffer.from('.');
 
 export function canArchive(type: FileType): boolean {
   return typeFlags[type] !== undefined;
@@ -35,8 +34,8 @@ export function canArchive(type: FileType): boolean {
 
 /**
  * Everything that precedes an entry's content: a ustar header where all fits, otherwise a pax extended header with
- * what does not, and for a file with holes the map of its data (GNU sparse format 1.0). After it come the bytes of
- * `dataExtents`, then zeros up to a whole block (`paddingAfter`).
+ * what does not, and for a file with holes the map of its data (GNU sparse format 1.0). After it come the bytes between
+ * the holes, then zeros up to a whole block (`paddingAfter`).
  *
  * The header fields hold raw bytes, so that names which are not UTF-8 pass unchanged through every tar. ACLs are
  * written as text (SCHILY.acl.*), which GNU tar and bsdtar restore; other extended attributes as SCHILY.xattr.*.
@@ -53,7 +52,7 @@ export function encodeTarHeader(entry: FileEntry): Buffer {
   const path = entry.type === 'directory' ? directoryName(entry.path) : entry.path;
   const base = baseName(entry.path);
 
-  const extents = entry.holes?.length ? dataExtents(entry) : undefined;
+  const extents = entry.holes?.length ? [...dataExtents(entry.size, entry.holes)] : undefined;
   const map = extents ? encodeSparseMap(extents, entry.size) : none;
   let size = 0;
   if (entry.type === 'file') size = extents ? map.length + sumOfLengths(extents) : entry.size;
@@ -123,18 +122,6 @@ export function encodeTarHeader(entry: FileEntry): Buffer {
   return Buffer.concat([paxHeader, records, Buffer.alloc(paddingAfter(records.length)), header, map]);
 }
 
-/** The ranges of a file's content that its entry stores, in order: all that is not a hole. */
-export function dataExtents(entry: Pick<FileEntry, 'size' | 'holes'>): Extent[] {
-  const extents: Extent[] = [];
-  let position = 0;
-  for (const [offset, length] of (entry.holes ?? []).slice(0, maxHoles)) {
-    if (offset > position) extents.push([position, offset - position]);
-    position = offset + length;
-  }
-  if (position < entry.size) extents.push([position, entry.size - position]);
-  return extents;
-}
-
 function sumOfLengths(extents: readonly Extent[]): number {
   return extents.reduce((sum, [, length]) => sum + length, 0);
 }
@@ -160,9 +147,9 @@ function* encodeAttributes(xattrs: ReadonlyMap<string, Buffer>): Generator<Buffe
   }
 }
 
-/** Directories end in a slash; the root of the tree, which has no name, is './'. */
+/** Directories end in a slash; the top of the tree, which has no name, is './'. */
 function directoryName(path: Buffer): Buffer {
-  return path.length === 0 ? Buffer.from('./') : Buffer.concat([path, Buffer.from('/')]);
+  return path.length === 0 || path.equals(top) ? Buffer.from('./') : Buffer.concat([path, Buffer.from('/')]);
 }
 
 function baseName(path: Buffer): Buffer {

@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto';
+import { createEnvelope } from '../../age/envelope.ts';
+import { PayloadEncryptor } from '../../age/payload-encryptor.ts';
+import type { Recipient } from '../../age/recipient.ts';
+import type { Compression } from '../../compression/compression.ts';
+import type { ReportSourceProblem } from '../../source/source-problem.ts';
+import { Walk, type WalkOptions } from '../../source/walk.ts';
+import type { SealedBatch } from './batch.ts';
+import { BatchPlan, type PlannedBatch } from './plan-batches.ts';
+import { SealThreads } from './seal-threads.ts';
+
+/** The namespace of an archive's signature (format.md, "Archives"). */
+export const archiveNamespace = 'salvage-archive';
+
+export interface SealOptions {
+  readonly sources: Omit<WalkOptions, 'onProblem' | 'parents'>;
+  readonly recipients: readonly Recipient[];
+  readonly compression: Compression;
+  /** Within `levels` of the compression. */
+  readonly level: number;
+  /** Worker threads, at least one. Each takes some 30 MB. */
+  readonly threads: number;
+  /** Takes the archive's bytes, which belong one after the other and may not be kept. Called first with the header. */
+  readonly write: (parts: readonly Uint8Array[]) => void | Promise<void>;
+  /** Whether the object is the archive that is being written, which must not hold itself. */
+  readonly isOwnOutput?: (walk: Walk) => boolean;
+  /** Also make the digest that a signature needs. */
+  readonly digest?: boolean;
+  readonly onProblem: ReportSourceProblem;
+  /** What was stored since the last call. */
+  readonly onProgress?: (contentBytes: number, files: number) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface SealResult {
+  readonly files: number;
+  /** Bytes of the files' content. */
+  readonly contentBytes: number;
+  /** Bytes of the tar stream inside. */
+  readonly tarBytes: number;
+  /** Bytes of the archive. */
+  readonly archiveBytes: number;
+  readonly problems: number;
+  /** Sockets, which are left out. */
+  readonly sockets: number;
+  /** SHA-512 of the archive, if it was asked for. */
+  readonly digest: Uint8Array | undefined;
+}
+
+/**
+ * Writes an archive, `age(compression(pax tar))`, as one stream without temporary files. The main thread walks, keeps
+ * the order, encrypts and hands over; workers read, write tar and compress. Memory is bounded whatever the sources hold.
+ *
+ * What cannot be read is reported and left out; a file that changes is reported and stored with the length that it had.
+ *
+ * @throws bad-key if the recipients cannot stand together, failed if a source does not exist: both before `write` is
+ *   called; what `write` throws; the signal's reason
+ */
+export async function seal(options: SealOptions): Promise<SealResult> {
+  const { compression, level, threads, signal, write } = options;
+  let problems = 0;
+  let sockets = 0;
+  const onProblem: ReportSourceProblem = (problem) => {
+    problems++;
+    options.onProblem(problem);
+  };
+  const { fileKey, header } = await createEnvelope(options.recipients);
+  const walk = new Walk({ ...options.sources, onProblem });
+  const plan = new BatchPlan({
+    walk,
+    onProblem,
+    isOwnOutput: options.isOwnOutput ?? (() => false),
+    onSocket: () => sockets++,
+  });
+  const encryptor = new PayloadEncryptor(fileKey);
+  const hash = options.digest ? createHash('sha512') : undefined;
+  const total = { files: 0, contentBytes: 0, tarBytes: 0, archiveBytes: 0 };
+
+  const writeOut = async (parts: readonly Uint8Array[]): Promise<void> => {
+    for (const part of parts) {
+      hash?.update(part);
+      total.archiveBytes += part.length;
+    }
+    await write(parts);
+  };
+  const writeBatch = async (batch: PlannedBatch, sealed: SealedBatch): Promise<void> => {
+    sealed.problems.forEach(onProblem);
+    batch.finish();
+    for (const block of sealed.blocks) {
+      await writeOut(encryptor.push(block));
+      // Megabytes that the collector would find only later.
+      block.buffer.transfer(0);
+    }
+    total.files += sealed.files;
+    total.contentBytes += sealed.contentBytes;
+    total.tarBytes += sealed.tarBytes;
+    options.onProgress?.(sealed.contentBytes, sealed.files);
+  };
+
+  await using workers = new SealThreads(threads, compression, level);
+  try {
+    await writeOut([header]);
+    const pending: { batch: PlannedBatch; sealed: Promise<SealedBatch> }[] = [];
+    const writeOldest = async (): Promise<void> => {
+      const { batch, sealed } = pending.shift()!;
+      await writeBatch(batch, await sealed);
+    };
+    for (const batch of plan.batches()) {
+      signal.throwIfAborted();
+      pending.push({ batch, sealed: workers.seal(batch) });
+      // One ready for each worker besides the one in its hands.
+      if (pending.length >= 2 * threads) await writeOldest();
+    }
+    while (pending.length > 0) {
+      signal.throwIfAborted();
+      await writeOldest();
+    }
+    await writeOut(encryptor.finish());
+  } finally {
+    plan.close();
+    walk.close();
+  }
+  return { ...total, problems, sockets, digest: hash?.digest() };
+}
