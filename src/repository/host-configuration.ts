@@ -1,0 +1,68 @@
+import * as v from 'valibot';
+import { SalvageError } from '../errors/salvage-error.ts';
+import { chunkerSeedBytes } from '../chunker/chunker.ts';
+import type { RepositoryId } from './ids.ts';
+import { encodeJson, decodeJson, repositoryIdSchema } from './json-document.ts';
+
+/**
+ * What a host knows of a repository that it backs up to; a file of mode 0600 on the host, never in the repository. Its
+ * secrets (index key, chunker seed, and the signing key that it names) open no content.
+ */
+export interface HostConfiguration {
+  /** URL of the storage. */
+  readonly repository: string;
+  readonly repositoryId: RepositoryId;
+  /** The principal under which verifiers list this host's signing key. */
+  readonly name: string;
+  /** As written for -r: age1…, ssh-ed25519 …. All of one label set. */
+  readonly recipients: readonly string[];
+  /** Absolute path of an OpenSSH private key. */
+  readonly signingKey: string;
+  /** AGE-SECRET-KEY-…: of the recipients' kind, since age does not mix post-quantum and classic ones in one file. */
+  readonly indexKey: string;
+  readonly chunkerSeed: Uint8Array;
+}
+
+const maxBytes = 16 * 1024 * 1024;
+const line = v.pipe(v.string(), v.regex(/^[^\n\r\0]+$/));
+const schema = v.strictObject({
+  format: v.literal('salvage-host'),
+  version: v.literal(1),
+  repository: line,
+  repositoryId: repositoryIdSchema,
+  name: v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,252}$/)),
+  recipients: v.pipe(v.array(line), v.minLength(1)),
+  signingKey: line,
+  indexKey: v.pipe(v.string(), v.regex(/^AGE-SECRET-KEY-[A-Z0-9-]+$/)),
+  chunkerSeed: v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{43}=$/)),
+});
+
+export function encodeHostConfiguration(configuration: HostConfiguration): Uint8Array<ArrayBuffer> {
+  const { repository, repositoryId, name, recipients, signingKey, indexKey, chunkerSeed } = configuration;
+  if (chunkerSeed.length !== chunkerSeedBytes) throw new RangeError('a chunker seed has 32 bytes');
+  return encodeJson({
+    format: 'salvage-host',
+    version: 1,
+    repository,
+    repositoryId,
+    name,
+    recipients,
+    signingKey,
+    indexKey,
+    chunkerSeed: Buffer.from(chunkerSeed).toString('base64'),
+  });
+}
+
+/** @throws usage if this is no host configuration; its content is not echoed, for it holds secrets */
+export function decodeHostConfiguration(bytes: Uint8Array, path: string): HostConfiguration {
+  try {
+    const { format: _, version: __, chunkerSeed, ...rest } = decodeJson(schema, bytes, maxBytes, path);
+    return { ...rest, chunkerSeed: Buffer.from(chunkerSeed, 'base64') };
+  } catch (error) {
+    if (!(error instanceof SalvageError)) throw error;
+    // A schema's message quotes what it found, a JSON parser's too.
+    throw new SalvageError('usage', `Cannot use the host configuration "${path}": it is not a valid one`, {
+      hint: 'Write it anew with salvage init --adopt.',
+    });
+  }
+}

@@ -1,0 +1,87 @@
+import type { StageSpec, StagedObject } from './staged-object.ts';
+
+/** The largest object that a storage must accept in one `create` (docs/design/format.md "Limits"). */
+export const largestObjectBytes: number = 128 * 1024 * 1024;
+
+export type CreateResult =
+  /** The object is stored, whole. */
+  | 'created'
+  /** An object of this name was there before; it was not touched, and nothing is known of its content. */
+  | 'exists';
+
+/** What is known of an object without reading it. */
+export interface ObjectStat {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** When storage received the object, by the clock of storage; undefined where it does not tell. */
+  readonly receivedAt: Date | undefined;
+}
+
+/** Bytes [offset, offset + length); what lies behind the object's end is left out. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What differs between storages in ways that a caller must know. */
+export interface StorageCapabilities {
+  /**
+   * True if, of writers that race to create one name, exactly one is told 'created'. Where it is false two may be, and
+   * one content wins. Nothing in the format depends on it: names are digests or carry random digits.
+   */
+  readonly exclusiveCreate: boolean;
+  /** False where this credential or medium cannot delete (append-only): `remove` then throws. */
+  readonly remove: boolean;
+}
+
+/**
+ * A flat set of immutable objects: the one way in which anything is stored. Local folders, SFTP, S3, rclone and
+ * decorators implement it, and test/support/storage-conformance.ts is what they must pass.
+ *
+ * Contract of all methods:
+ * - Names are checked by `checkObjectName`; anything else is refused before storage is asked.
+ * - "Not there" is a value (undefined), "could not find out" an error: SalvageError 'failed' that names the object, with
+ *   the cause. The signal's reason is thrown when `signal` is aborted; what was under way may then have happened or not.
+ * - Calls may overlap freely; a storage limits by itself how many requests it has under way.
+ * - Nothing is retried here, and nothing is cached: decorators do that.
+ */
+export interface Storage {
+  /** For messages: the URL or path, without secrets. */
+  readonly description: string;
+  readonly capabilities: StorageCapabilities;
+  /** How a worker thread hands finished objects over; see staged-object.ts. */
+  readonly stageSpec: StageSpec;
+
+  /**
+   * Stores the concatenation of `body` under a new name, or leaves the object alone that has this name. Under the name
+   * the object is never seen in part: not by a reader, not after a crash at any instruction. The parts are not copied
+   * and must not change until the call is over. After a failure (a lost reply) the object may exist all the same.
+   *
+   * That it also outlasts a power cut is certain once a later `settle` has returned.
+   */
+  create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult>;
+
+  /** As `create`, for an object that `stageObject(stageSpec, …)` made, in this or in another thread. */
+  createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult>;
+
+  /** Makes everything durable that was created or removed through this instance by calls that have returned. */
+  settle(signal?: AbortSignal): Promise<void>;
+
+  /**
+   * The object's bytes in a buffer of their own, or undefined if there is none. A caller who does not know the size
+   * bounds it with a range. Fewer bytes than asked for are returned only at the end of the object.
+   */
+  read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+
+  stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined>;
+
+  /**
+   * The objects whose names start with `prefix` (any string of name characters, '' for all), in ascending byte order of
+   * their whole names. Unfinished uploads and files with names that no object can have are left out. Objects created or
+   * removed while the listing runs, and on eventually consistent stores shortly before, may be in it or not.
+   */
+  list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectStat>;
+
+  /** Removes the object; 'absent' if there was none. @throws failed where `capabilities.remove` is false */
+  remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'>;
+}
