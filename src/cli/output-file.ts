@@ -174,3 +174,8 @@ function syncFolder(path: string): void {
     closeSync(fd);
   }
 }
+
+/** Whether -o names a file: none, an empty one and "-" are standard output. */
+export function namesFile(output: string | undefined): output is string {
+  return output !== undefined && output !== '' && output !== '-';
+}
