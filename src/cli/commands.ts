@@ -30,4 +30,14 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'show what an age file tells without a key',
     load: () => import('./commands/inspect.ts'),
   },
+  sign: {
+    group: 'archive',
+    summary: 'sign files as ssh-keygen -Y sign does',
+    load: () => import('./commands/sign.ts'),
+  },
+  'check-signature': {
+    group: 'archive',
+    summary: 'check who signed a file, as ssh-keygen -Y verify does',
+    load: () => import('./commands/check-signature.ts'),
+  },
 };

@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { asBuffer } from '../../bytes/bytes.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { readPublicFile } from '../../keys/key-file.ts';
+import { checkSignature } from '../../operation/check-signature.ts';
+import { archiveNamespace } from '../../operation/sign-message.ts';
+import { parseAllowedSigners, parseRevokedKeys, parseSignerTime } from '../../ssh/allowed-signers.ts';
+import { maxSshsigBytes } from '../../ssh/sshsig.ts';
+import { escapeForTerminal } from '../../ui/escape.ts';
+import type { CliContext } from '../context.ts';
+import { openInput, readPieces } from '../input-file.ts';
+
+interface Options {
+  readonly allowedSigners: string;
+  readonly signer: string;
+  readonly namespace: string;
+  readonly revoked?: string;
+  readonly verifyTime?: string;
+  readonly json?: boolean;
+}
+
+const maxListBytes = 16 * 1024 * 1024;
+
+export const examples: readonly string[] = [
+  'salvage check-signature --allowed-signers allowed_signers --signer web-1 web-1-backup-2026-11-23.tar.zst.age',
+  'salvage check-signature --allowed-signers allowed_signers --signer web-1 - message.sig < message',
+];
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .argument('<file>', 'what was signed; "-" is standard input')
+    .argument('[signature]', 'its signature; FILE.sig if it is not given')
+    .requiredOption('--allowed-signers <file>', 'who may sign: a file as ssh-keygen(1) describes it')
+    .requiredOption('--signer <principal>', 'who must have signed')
+    .option('--namespace <name>', 'what the signature must be for', archiveNamespace)
+    .option('--revoked <file>', 'keys that are not valid any more, one public key per line')
+    .option(
+      '--verify-time <time>',
+      'when the key must have been valid: YYYYMMDD[HHMM[SS]][Z]; now if it is not given',
+    )
+    .option('--json', 'print the result as one JSON object')
+    .action((file: string, signature: string | undefined, options: Options) =>
+      check(file, signature, options, context),
+    );
+}
+
+async function check(
+  file: string,
+  signaturePath: string | undefined,
+  options: Options,
+  context: CliContext,
+): Promise<void> {
+  if (file === '-' && signaturePath === undefined)
+    throw new SalvageError('usage', 'Cannot check standard input: its signature is not named', {
+      hint: 'Name it: salvage check-signature … - FILE.sig',
+    });
+  const text = (path: string): string => asBuffer(readPublicFile(path, maxListBytes)).toString('utf8');
+  const allowedSigners = parseAllowedSigners(text(options.allowedSigners));
+  const revokedKeys =
+    options.revoked === undefined ? [] : parseRevokedKeys(readPublicFile(options.revoked, maxListBytes));
+  const time = verifyTime(options.verifyTime, context);
+  const signature = readSignature(signaturePath ?? `${file}.sig`);
+  using input = openInput(file, context);
+  const { signer: principal, namespace } = options;
+  const result = await checkSignature(readPieces(input, context.signal), signature, {
+    allowedSigners,
+    revokedKeys,
+    principal,
+    namespace,
+    time,
+  });
+  await context.stdout.write(
+    options.json
+      ? `${JSON.stringify({ file, ...result })}\n`
+      : escapeForTerminal(
+          `Good "${result.namespace}" signature by ${result.principal} with ${result.keyType} key ${result.fingerprint}`,
+        ) + '\n',
+  );
+}
+
+/** A signature that is not there is a bad one. */
+function readSignature(path: string): Uint8Array {
+  try {
+    return readPublicFile(path, maxSshsigBytes);
+  } catch (error) {
+    if (!(error instanceof SalvageError)) throw error;
+    throw new SalvageError('bad-signature', error.message, {
+      hint: 'Name the signature after the file if it is elsewhere.',
+      cause: error,
+    });
+  }
+}
+
+function verifyTime(text: string | undefined, context: CliContext): Date {
+  if (text === undefined) return context.clock.now();
+  const time = parseSignerTime(text);
+  if (!time)
+    throw new SalvageError('usage', `Cannot use --verify-time ${text}: it is not YYYYMMDD[HHMM[SS]][Z]`);
+  return time;
+}
