@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { tagBytes } from './chacha20-poly1305.ts';
 import {
@@ -16,7 +17,7 @@ import {
  */
 export class PayloadDecryptor {
   readonly #fileKey: Uint8Array;
-  #key: Uint8Array | undefined;
+  #key: KeyObject | undefined;
   #pending: Uint8Array | undefined;
   #pendingBytes = 0;
   #index = 0;

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import {
   chunkBytes,
   derivePayloadKey,
@@ -11,7 +12,7 @@ import {
  * after the other; together they are the payload, nonce first. Holds one chunk at most.
  */
 export class PayloadEncryptor {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   #nonce: Uint8Array | undefined;
   // Room for one chunk, made when first needed: what is pushed in multiples of a chunk goes round it but for the last.
   #pending: Uint8Array | undefined;

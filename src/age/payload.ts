@@ -1,3 +1,5 @@
+import { createSecretKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { concatBytes } from '../bytes/bytes.ts';
 import { randomBytes } from '../clock/random.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
@@ -15,13 +17,14 @@ export function generatePayloadNonce(): Uint8Array<ArrayBuffer> {
   return randomBytes(payloadNonceBytes);
 }
 
-export function derivePayloadKey(fileKey: Uint8Array, nonce: Uint8Array): Uint8Array<ArrayBuffer> {
-  return hkdf(fileKey, nonce, 'payload');
+/** A key object, since raw bytes would be made into one again for every chunk. */
+export function derivePayloadKey(fileKey: Uint8Array, nonce: Uint8Array): KeyObject {
+  return createSecretKey(hkdf(fileKey, nonce, 'payload'));
 }
 
 /** Seals chunk `index`. The plaintext is not copied; the two parts belong one after the other. */
 export function encryptChunk(
-  payloadKey: Uint8Array,
+  payloadKey: KeyObject,
   index: number,
   isLast: boolean,
   plaintext: Uint8Array,
@@ -31,7 +34,7 @@ export function encryptChunk(
 
 /** The plaintext, or undefined if these bytes are not chunk `index`, with that finality, of this payload. */
 export function decryptChunk(
-  payloadKey: Uint8Array,
+  payloadKey: KeyObject,
   index: number,
   isLast: boolean,
   sealed: Uint8Array,
@@ -39,11 +42,10 @@ export function decryptChunk(
   return open(payloadKey, chunkNonce(index, isLast), sealed);
 }
 
-/** An 11-byte big-endian counter and a byte that marks the last chunk. */
+/** An 11-byte big-endian counter, of which no file fills more than six, and a byte that marks the last chunk. */
 function chunkNonce(index: number, isLast: boolean): Uint8Array {
-  const nonce = new Uint8Array(12);
-  const view = new DataView(nonce.buffer);
-  view.setBigUint64(3, BigInt(index));
+  const nonce = Buffer.alloc(12);
+  nonce.writeUIntBE(index, 5, 6);
   nonce[11] = isLast ? 1 : 0;
   return nonce;
 }
