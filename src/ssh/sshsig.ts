@@ -31,7 +31,7 @@ const endLine = '-----END SSH SIGNATURE-----';
 const lineLength = 70;
 const digestBytes: Readonly<Record<SshsigHash, number>> = { sha256: 32, sha512: 64 };
 const maxNamespaceLength = 1024;
-/** Room for a 16384-bit RSA key and its signature. */
+/** Limit for an armored signature: room for a 16384-bit RSA key and what it signed. */
 export const maxSshsigBytes: number = 16 * 1024;
 
 /** The bytes that the key signs. Throws usage if the namespace is empty or too long. */
@@ -53,7 +53,7 @@ export function formatSshsig({ publicKey, namespace, hash, signature }: Sshsig):
 
 /** Reads an armored signature. Throws bad-signature if it is malformed; nothing is verified yet. */
 export function parseSshsig(armored: Uint8Array): Sshsig {
-  if (armored.length > 2 * maxSshsigBytes) throw malformed('it is too long');
+  if (armored.length > maxSshsigBytes) throw malformed('it is too long');
   const text = asBuffer(armored).toString('latin1');
   const match = /^-----BEGIN SSH SIGNATURE-----\r?\n([^-]*)-----END SSH SIGNATURE-----\s*$/.exec(text);
   if (!match) throw malformed(`it does not stand between "${beginLine}" and "${endLine}"`);
