@@ -51,6 +51,11 @@ export interface Storage {
   readonly capabilities: StorageCapabilities;
   /** How a worker thread hands finished objects over; see staged-object.ts. */
   readonly stageSpec: StageSpec;
+  /**
+   * The folder in which every object is a plain file under its name, for threads that read by themselves. Undefined where
+   * that is not so, and in decorators, which want to see every request.
+   */
+  readonly objectsFolder?: string;
 
   /**
    * Stores the concatenation of `body` under a new name, or leaves the object alone that has this name. Under the name

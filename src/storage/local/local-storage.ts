@@ -23,6 +23,7 @@ export class LocalStorage implements Storage {
   readonly description: string;
   readonly capabilities: StorageCapabilities = { exclusiveCreate: true, remove: true };
   readonly stageSpec: StageSpec;
+  readonly objectsFolder: string;
   readonly #root: string;
   readonly #incoming: string;
   readonly #unsettled = new Set<string>();
@@ -32,6 +33,7 @@ export class LocalStorage implements Storage {
     this.#root = resolve(root);
     this.#incoming = join(this.#root, incomingFolder);
     this.description = this.#root;
+    this.objectsFolder = this.#root;
     this.stageSpec = { kind: 'folder', folder: this.#incoming };
   }
 
