@@ -45,7 +45,7 @@ export class OutputFile {
     this.#path = resolveLinks(path);
     this.#sync = options.sync ?? false;
     this.#isRegular = existing?.isFile() ?? true;
-    const inPlace = !this.#isRegular || /^\/(dev|proc)\//.test(path);
+    const inPlace = !this.#isRegular || /^\/(dev\/(fd\/|std)|proc\/)/.test(path);
     const created = inPlace ? undefined : createBeside(this.#path, path, existing, options.mode ?? 0o666);
     if (created) {
       this.fd = created.fd;

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { TestContext } from 'node:test';
 
 /** The launcher of this checkout: what a user runs. */
 export const salvage: string = join(import.meta.dirname, '..', '..', 'salvage');
@@ -42,10 +41,15 @@ export interface Sandbox {
   shell(script: string, options?: RunOptions): Promise<RunResult>;
 }
 
-/** An empty folder with its own HOME and XDG folders, removed when the test (or suite: pass what has `after`) ends. */
-export function createSandbox(t: Pick<TestContext, 'after'>): Sandbox {
+/** A TestContext, or `{ after }` of node:test in the body of a suite. */
+interface Lifetime {
+  after(callback: () => void): void;
+}
+
+/** An empty folder with its own HOME and XDG folders, removed when the test or suite ends. */
+export function createSandbox(lifetime: Lifetime): Sandbox {
   const folder = mkdtempSync(join(tmpdir(), 'salvage-test-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  lifetime.after(() => rmSync(folder, { recursive: true, force: true }));
   const env = isolatedEnvironment(folder);
   const program: Sandbox['program'] = (name, args, options = {}) => run(name, args, folder, env, options);
   return {
