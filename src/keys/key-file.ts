@@ -45,7 +45,8 @@ export function writeNewKeyFile(
     }
     syncFolder(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && syscall === 'link')
       throw new SalvageError('bad-key', `Cannot write the key "${path}": there is a file already`, {
         hint: 'A key is never overwritten: give another name, or move the old one away.',
         cause: error,

@@ -153,7 +153,7 @@ describe('SSH keys in age files', needsPeers, () => {
     ...recipients: Recipient[]
   ): Promise<{ fileKey: Uint8Array; header: readonly Stanza[] }> {
     const fileKey = generateFileKey();
-    const wrapped = await Promise.all(recipients.map((one) => one.wrapFileKey(fileKey)));
+    const wrapped = await Promise.all(recipients.map(async (one) => one.wrapFileKey(fileKey)));
     return { fileKey, header: wrapped.flatMap(({ stanzas }) => stanzas) };
   }
 });

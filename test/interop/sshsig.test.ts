@@ -9,9 +9,21 @@ import { after, before, describe, test } from 'node:test';
 import { agentHasKey, listAgentKeys } from '../../src/ssh/agent.ts';
 import { authorizeSigner, parseAllowedSigners } from '../../src/ssh/allowed-signers.ts';
 import { parsePrivateKey } from '../../src/ssh/private-key.ts';
-import { fingerprint, parsePublicKeyLine, type PublicKey } from '../../src/ssh/public-key.ts';
+import {
+  fingerprint,
+  formatPublicKey,
+  parsePublicKeyLine,
+  type PublicKey,
+} from '../../src/ssh/public-key.ts';
 import { agentSigner, privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
-import { parseSshsig, verifySshsig, type SshsigHash } from '../../src/ssh/sshsig.ts';
+import {
+  formatSshsig,
+  parseSshsig,
+  sshsigSignedData,
+  verifySshsig,
+  type SshsigHash,
+} from '../../src/ssh/sshsig.ts';
+import { makeHardwareKey } from '../support/hardware-key.ts';
 import { needsPeers } from '../support/peers.ts';
 
 const namespace = 'salvage-archive';
@@ -35,7 +47,9 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
     writeFileSync(join(folder, 'message'), message);
     for (const [type, bits] of keyTypes)
       execFileSync('ssh-keygen', ['-q', '-t', type, '-b', bits, '-N', '', '-f', keyPath(type, bits)]);
-    const lines = keyTypes.map((key) => `${principal} ${readFileSync(`${keyPath(...key)}.pub`, 'utf8')}`);
+    const lines = keyTypes.map(
+      ([type, bits]) => `${principal} ${readFileSync(`${keyPath(type, bits)}.pub`, 'utf8')}`,
+    );
     writeFileSync(join(folder, 'allowed'), lines.join(''));
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
@@ -99,6 +113,17 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
     assert.equal(ours, theirSignature(keyPath('ed25519', '256')).toString());
   });
 
+  for (const kind of ['ed25519', 'ecdsa'] as const)
+    test(`a signature of a hardware ${kind} key verifies here and there`, () => {
+      const hardware = makeHardwareKey(kind);
+      const { publicKey } = hardware;
+      writeFileSync(join(folder, 'hardware'), `${principal} ${formatPublicKey(publicKey)}\n`);
+      const message = { namespace, hash: 'sha512', digest: digest('sha512') } as const;
+      const signature = hardware.sign(sshsigSignedData(message));
+      verifySshsig({ ...message, publicKey, signature }, message.digest);
+      assert.equal(theirVerdict(formatSshsig({ ...message, publicKey, signature }), [], 'hardware'), 0);
+    });
+
   test('allowed signers: one verdict here and there', async () => {
     const path = keyPath('ed25519', '256');
     const key = readFileSync(`${path}.pub`, 'utf8');
@@ -106,7 +131,7 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
     const signature = await (
       await signer(path)
     ).sign({ namespace, hash: 'sha512', digest: digest('sha512') });
-    const cases: [line: string, verifyTime?: string][] = [
+    const cases: readonly (readonly [line: string, verifyTime?: string])[] = [
       [`${principal} ${key}`],
       [`*@example.org ${key}`],
       [`web-?@example.org,other ${key}`],
@@ -133,13 +158,12 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
       [`${principal} namespaces="a",namespaces="b" ${key}`],
       [`${principal} namespaces="salvage-archive", ${key}`],
       [`${principal} namespaces=salvage-archive ${key}`],
-      [`${principal}`],
+      [principal],
     ];
     for (const [line, verifyTime = '20260601'] of cases) {
       writeFileSync(join(folder, 'case'), line);
       const theirs = theirVerdict(signature, ['-O', `verify-time=${verifyTime}`], 'case') === 0;
-      const time = /Z$/.test(verifyTime) ? verifyTime : `${verifyTime}`;
-      assert.equal(ourVerdict(line, publicKey(path), time), theirs, `${line} at ${verifyTime}`);
+      assert.equal(ourVerdict(line, publicKey(path), verifyTime), theirs, `${line} at ${verifyTime}`);
     }
   });
 
@@ -161,19 +185,19 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
     try {
       while (!existsSync(socketPath)) await new Promise((resolve) => setTimeout(resolve, 20));
       const env = { ...process.env, SSH_AUTH_SOCK: socketPath };
-      const held = keyTypes.filter((key) => key[0] !== 'rsa' || key[1] !== '3072');
-      for (const key of held) execFileSync('ssh-add', ['-q', keyPath(...key)], { env });
+      const held = keyTypes
+        .filter(([type, bits]) => type !== 'rsa' || bits !== '3072')
+        .map(([type, bits]) => keyPath(type, bits));
+      for (const path of held) execFileSync('ssh-add', ['-q', path], { env });
       const listed = (await listAgentKeys(socketPath)).map((key) => fingerprint(key));
       assert.deepEqual(
         listed,
-        held.map((key) => fingerprint(publicKey(keyPath(...key)))),
+        held.map((path) => fingerprint(publicKey(path))),
       );
-      for (const key of held) {
-        const ours = agentSigner(publicKey(keyPath(...key)), socketPath);
-        assert.equal(
-          theirVerdict(await ours.sign({ namespace, hash: 'sha512', digest: digest('sha512') })),
-          0,
-        );
+      for (const path of held) {
+        const ours = agentSigner(publicKey(path), socketPath);
+        const signature = await ours.sign({ namespace, hash: 'sha512', digest: digest('sha512') });
+        assert.equal(theirVerdict(signature), 0);
       }
       const absent = publicKey(keyPath('rsa', '3072'));
       assert.equal(await agentHasKey(socketPath, absent), false);

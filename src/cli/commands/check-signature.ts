@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { asBuffer } from '../../bytes/bytes.ts';
+import { asBuffer, concatBytes } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { readPublicFile } from '../../keys/key-file.ts';
 import { checkSignature } from '../../operation/check-signature.ts';
@@ -29,7 +29,7 @@ export const examples: readonly string[] = [
 export function register(program: Command, context: CliContext): void {
   program
     .argument('<file>', 'what was signed; "-" is standard input')
-    .argument('[signature]', 'its signature; FILE.sig if it is not given')
+    .argument('[signature]', 'its signature; FILE.sig if it is not given, "-" is standard input')
     .requiredOption('--allowed-signers <file>', 'who may sign: a file as ssh-keygen(1) describes it')
     .requiredOption('--signer <principal>', 'who must have signed')
     .option('--namespace <name>', 'what the signature must be for', archiveNamespace)
@@ -59,7 +59,7 @@ async function check(
   const revokedKeys =
     options.revoked === undefined ? [] : parseRevokedKeys(readPublicFile(options.revoked, maxListBytes));
   const time = verifyTime(options.verifyTime, context);
-  const signature = readSignature(signaturePath ?? `${file}.sig`);
+  const signature = await readSignature(signaturePath ?? `${file}.sig`, context);
   using input = openInput(file, context);
   const { signer: principal, namespace } = options;
   const result = await checkSignature(readPieces(input, context.signal), signature, {
@@ -79,7 +79,8 @@ async function check(
 }
 
 /** A signature that is not there is a bad one. */
-function readSignature(path: string): Uint8Array {
+async function readSignature(path: string, context: CliContext): Promise<Uint8Array> {
+  if (path === '-') return readSignatureFromInput(context);
   try {
     return readPublicFile(path, maxSshsigBytes);
   } catch (error) {
@@ -89,6 +90,17 @@ function readSignature(path: string): Uint8Array {
       cause: error,
     });
   }
+}
+
+async function readSignatureFromInput(context: CliContext): Promise<Uint8Array> {
+  using input = openInput('-', context);
+  let signature: Uint8Array = new Uint8Array(0);
+  for await (const piece of readPieces(input, context.signal)) {
+    signature = concatBytes([signature, piece]);
+    // What is too long is refused where it is parsed.
+    if (signature.length > maxSshsigBytes) break;
+  }
+  return signature;
 }
 
 function verifyTime(text: string | undefined, context: CliContext): Date {
