@@ -30,6 +30,16 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'show what an age file tells without a key',
     load: () => import('./commands/inspect.ts'),
   },
+  seal: {
+    group: 'archive',
+    summary: 'pack, compress and encrypt files into one archive',
+    load: () => import('./commands/seal.ts'),
+  },
+  open: {
+    group: 'archive',
+    summary: 'unpack, list or test an archive, ours or what tar and age made',
+    load: () => import('./commands/open.ts'),
+  },
   sign: {
     group: 'archive',
     summary: 'sign files as ssh-keygen -Y sign does',

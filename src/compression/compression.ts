@@ -24,8 +24,9 @@ export const levels: Readonly<Record<Compression, LevelRange>> = {
  * that every zstd or gzip reader reads as one. The result never shares memory with `bytes`.
  */
 export function compressBlock(kind: Compression, level: number, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  // Room for the worst case in one piece: Node hands out its output buffer as it is if nothing is left over.
-  const chunkSize = Math.max(1024, bytes.length + (bytes.length >> 7) + 512);
+  // Room for the worst case in one piece, and none of Node's shared pool: the output buffer is handed out as it is, and
+  // can be passed to another thread.
+  const chunkSize = Math.max(64 << 10, bytes.length + (bytes.length >> 7) + 512);
   switch (kind) {
     case 'zstd': {
       // The window need not be larger than the block, and decompressors reserve what the frame announces.

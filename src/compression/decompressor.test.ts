@@ -8,7 +8,9 @@ const text = Buffer.from('some text that repeats itself, '.repeat(5000));
 
 async function decompress(stream: Uint8Array, piece = stream.length): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  const decompressor = startDecompressor(recogniseFormat(stream), (bytes) => parts.push(bytes));
+  const decompressor = startDecompressor(recogniseFormat(stream), (bytes) => {
+    parts.push(bytes);
+  });
   try {
     for (let offset = 0; offset < stream.length; offset += piece) {
       await decompressor.write(stream.subarray(offset, offset + piece));
@@ -41,7 +43,9 @@ for (const kind of ['zstd', 'gzip'] as Compression[]) {
     const head = compressBlock(kind, levels[kind].usual, text);
     const broken = Buffer.concat([head, Buffer.from(head).subarray(0, 12), Buffer.alloc(400, 0xff)]);
     let seen = 0;
-    const decompressor = startDecompressor(kind, (bytes) => (seen += bytes.length));
+    const decompressor = startDecompressor(kind, (bytes) => {
+      seen += bytes.length;
+    });
     await decompressor.write(broken.subarray(0, head.length));
     assert.equal(seen, text.length);
     await assert.rejects(

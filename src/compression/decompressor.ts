@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 import { SalvageError } from '../errors/salvage-error.ts';
 import type { StreamFormat } from './recognise.ts';
@@ -8,6 +8,9 @@ import { ZstdFrames } from './zstd-frames.ts';
 /** Window sizes up to 128 MiB, as the zstd program accepts them: a frame must not make us reserve more. */
 const maxWindowLog = 27;
 const outputBytes = 512 << 10;
+
+/** Takes a piece of the output and may keep it. Nothing more is decompressed than a little ahead until it is done. */
+export type TakeOutput = (bytes: Uint8Array) => void | Promise<void>;
 
 /**
  * Decompresses a stream that is pushed in, piece by piece. The work is done on another thread, or in another program
@@ -27,11 +30,11 @@ export interface Decompressor {
 }
 
 /**
- * Starts one. `onOutput` gets the output in order, may keep it, and may throw: the error comes out of `write` or
+ * Starts one. `onOutput` gets the output in order and may throw: the error comes out of `write` or
  * `finish`. Those also throw a SalvageError 'damaged' for a stream that breaks its format, 'failed' if the program that
  * is needed is missing.
  */
-export function startDecompressor(format: StreamFormat, onOutput: (bytes: Uint8Array) => void): Decompressor {
+export function startDecompressor(format: StreamFormat, onOutput: TakeOutput): Decompressor {
   switch (format) {
     case 'none':
       return {
@@ -49,75 +52,70 @@ export function startDecompressor(format: StreamFormat, onOutput: (bytes: Uint8A
   }
 }
 
-/** Holds the first error, whoever made it, until somebody who can throw it asks. */
-abstract class FailableDecompressor implements Decompressor {
-  #error: unknown;
-  #reportError: (error: unknown) => void;
+/** What comes out of a stream or program, handed over piece by piece; the first error of all involved. */
+class Output {
+  readonly #source: Readable;
+  readonly #onOutput: TakeOutput;
+  readonly #failure = Promise.withResolvers<never>();
+  #handed = Promise.withResolvers<void>();
+  #busy = false;
+  /** Resolves when the source has ended and all of it was handed over. */
+  readonly end: Promise<void>;
   /** Rejects at the first failure. */
-  protected readonly failed: Promise<never>;
-  readonly #onOutput: (bytes: Uint8Array) => void;
+  readonly failed: Promise<never> = this.#failure.promise;
 
-  constructor(onOutput: (bytes: Uint8Array) => void) {
+  constructor(source: Readable, onOutput: TakeOutput) {
+    this.#source = source;
     this.#onOutput = onOutput;
-    const { promise, reject } = Promise.withResolvers<never>();
-    promise.catch(() => {});
-    this.failed = promise;
-    this.#reportError = reject;
+    this.failed.catch(() => {});
+    this.end = this.#handOver();
+    this.end.catch((error: unknown) => this.fail(error));
   }
 
-  protected fail(error: unknown): void {
-    this.#error ??= error;
-    this.#reportError(error);
+  fail(error: unknown): void {
+    this.#failure.reject(error);
   }
 
-  protected handOver(source: Readable): void {
-    source.on('data', (bytes: Buffer) => {
-      if (this.#error !== undefined) return;
-      try {
-        this.#onOutput(bytes);
-      } catch (error) {
-        this.fail(error);
-        this.close();
-      }
-    });
+  /** Resolves when all that the source has yielded so far was handed over. */
+  async drained(): Promise<void> {
+    while (this.#busy || this.#source.readableLength > 0) {
+      await Promise.race([this.#handed.promise, this.failed, this.end]);
+    }
   }
 
-  protected async writeTo(sink: Writable, bytes: Uint8Array): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    sink.write(bytes, (error) => {
-      if (error) this.fail(error);
-      resolve();
-    });
-    await Promise.race([promise, this.failed]);
-    // The output of the last bytes may still wait for its event.
-    await new Promise((resolve) => setImmediate(resolve));
-    if (this.#error !== undefined) await this.failed;
+  async #handOver(): Promise<void> {
+    for await (const bytes of this.#source) {
+      this.#busy = true;
+      await this.#onOutput(bytes as Buffer);
+      this.#busy = false;
+      const handed = this.#handed;
+      this.#handed = Promise.withResolvers();
+      handed.resolve();
+    }
   }
-
-  abstract write(bytes: Uint8Array): Promise<void>;
-  abstract finish(): Promise<void>;
-  abstract close(): void;
 }
 
-class StreamDecompressor extends FailableDecompressor {
+class StreamDecompressor implements Decompressor {
   readonly #stream: Duplex;
-  readonly #ended: Promise<void>;
+  readonly #output: Output;
 
-  constructor(format: StreamFormat, stream: Duplex, onOutput: (bytes: Uint8Array) => void) {
-    super(onOutput);
+  constructor(format: StreamFormat, stream: Duplex, onOutput: TakeOutput) {
     this.#stream = stream;
-    stream.on('error', (cause) => this.fail(broken(format, cause)));
-    this.#ended = new Promise((resolve) => stream.on('end', resolve));
-    this.handOver(stream);
+    // Before the iteration of the output, so that this is the error that counts.
+    stream.on('error', (cause) => this.#output.fail(broken(format, cause)));
+    this.#output = new Output(stream, onOutput);
   }
 
-  write(bytes: Uint8Array): Promise<void> {
-    return this.writeTo(this.#stream, bytes);
+  async write(bytes: Uint8Array): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stream.write(bytes, () => resolve());
+    await Promise.race([promise, this.#output.failed]);
+    await Promise.race([this.#output.drained(), this.#output.failed]);
   }
 
   async finish(): Promise<void> {
     this.#stream.end();
-    await Promise.race([this.#ended, this.failed]);
+    await Promise.race([this.#output.end, this.#output.failed]);
   }
 
   close(): void {
@@ -128,10 +126,10 @@ class StreamDecompressor extends FailableDecompressor {
 /** One decompressor per frame: see ZstdFrames. */
 class ZstdDecompressor implements Decompressor {
   readonly #frames = new ZstdFrames();
-  readonly #onOutput: (bytes: Uint8Array) => void;
+  readonly #onOutput: TakeOutput;
   #frame: StreamDecompressor | undefined;
 
-  constructor(onOutput: (bytes: Uint8Array) => void) {
+  constructor(onOutput: TakeOutput) {
     this.#onOutput = onOutput;
   }
 
@@ -164,35 +162,35 @@ class ZstdDecompressor implements Decompressor {
   }
 }
 
-class ProgramDecompressor extends FailableDecompressor {
+class ProgramDecompressor implements Decompressor {
   readonly #child;
+  readonly #output: Output;
   readonly #closed: Promise<void>;
 
-  constructor(program: 'xz' | 'bzip2', onOutput: (bytes: Uint8Array) => void) {
-    super(onOutput);
+  constructor(program: 'xz' | 'bzip2', onOutput: TakeOutput) {
     const child = spawn(program, ['-dc'], { stdio: ['pipe', 'pipe', 'ignore'] });
     this.#child = child;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#closed = promise;
-    child.on('error', (cause) => this.fail(missing(program, cause)));
+    child.on('error', (cause) => this.#output.fail(missing(program, cause)));
     // Its exit code says what went wrong.
     child.stdin.on('error', () => {});
     child.on('close', (code) => {
-      if (code !== 0) this.fail(broken(program));
+      if (code !== 0) this.#output.fail(broken(program));
       resolve();
     });
-    this.handOver(child.stdout);
+    this.#output = new Output(child.stdout, onOutput);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#child.stdin.write(bytes, () => resolve());
-    await Promise.race([promise, this.failed]);
+    await Promise.race([promise, this.#output.failed]);
   }
 
   async finish(): Promise<void> {
     this.#child.stdin.end();
-    await Promise.race([this.#closed, this.failed]);
+    await Promise.race([Promise.all([this.#closed, this.#output.end]), this.#output.failed]);
   }
 
   close(): void {

@@ -355,12 +355,12 @@ function fileType(flag: string, path: Buffer): FileType {
   }
 }
 
-/** Without leading and trailing slashes, empty parts and '.' parts. '..' parts stay, for the one who must refuse them. */
+/** Without leading and trailing slashes, empty parts and '.' parts; '.' is the top itself. '..' parts stay, for the one who must refuse them. */
 function normalisePath(path: Buffer): Buffer {
   const text = path.toString('latin1');
   if (!/^\/|\/$|\/\/|(^|\/)\.(\/|$)/.test(text)) return Buffer.from(path);
   const parts = text.split('/').filter((part) => part !== '' && part !== '.');
-  return Buffer.from(parts.join('/'), 'latin1');
+  return Buffer.from(parts.length === 0 ? '.' : parts.join('/'), 'latin1');
 }
 
 function cutAtNul(bytes: Buffer): Buffer {

@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs';
+import { concatBytes } from '../../bytes/bytes.ts';
 import { blockBytes } from '../../compression/compression.ts';
 import { AccountNames } from '../../posix/account-names.ts';
 import { dataExtents } from '../../posix/holes.ts';
@@ -143,7 +144,7 @@ export class BatchPlan {
   }
 
   #endReady(): void {
-    if (this.#ready.length > 0) this.#items.push(Buffer.concat(this.#ready));
+    if (this.#ready.length > 0) this.#items.push(concatBytes(this.#ready));
     this.#ready = [];
   }
 

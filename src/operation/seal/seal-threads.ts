@@ -17,7 +17,7 @@ export class SealThreads {
       const worker = new Worker(new URL('./seal-worker.ts', import.meta.url), {
         workerData: { compression, level },
         // Everything large is outside the heap; a small one keeps the whole process small.
-        resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 64 },
+        resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 },
       });
       const thread: Thread = { worker, waiting: [] };
       worker.on('message', (sealed: SealedBatch) => thread.waiting.shift()!.resolve(sealed));

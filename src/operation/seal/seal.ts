@@ -2,15 +2,13 @@ import { createHash } from 'node:crypto';
 import { createEnvelope } from '../../age/envelope.ts';
 import { PayloadEncryptor } from '../../age/payload-encryptor.ts';
 import type { Recipient } from '../../age/recipient.ts';
+import { asBuffer } from '../../bytes/bytes.ts';
 import type { Compression } from '../../compression/compression.ts';
 import type { ReportSourceProblem } from '../../source/source-problem.ts';
 import { Walk, type WalkOptions } from '../../source/walk.ts';
 import type { SealedBatch } from './batch.ts';
 import { BatchPlan, type PlannedBatch } from './plan-batches.ts';
 import { SealThreads } from './seal-threads.ts';
-
-/** The namespace of an archive's signature (format.md, "Archives"). */
-export const archiveNamespace = 'salvage-archive';
 
 export interface SealOptions {
   readonly sources: Omit<WalkOptions, 'onProblem' | 'parents'>;
@@ -82,14 +80,15 @@ export async function seal(options: SealOptions): Promise<SealResult> {
       total.archiveBytes += part.length;
     }
     await write(parts);
+    parts.forEach(freeMemory);
   };
   const writeBatch = async (batch: PlannedBatch, sealed: SealedBatch): Promise<void> => {
-    sealed.problems.forEach(onProblem);
+    // Buffers become plain arrays on their way between threads.
+    for (const problem of sealed.problems) onProblem({ ...problem, path: asBuffer(problem.path) });
     batch.finish();
     for (const block of sealed.blocks) {
       await writeOut(encryptor.push(block));
-      // Megabytes that the collector would find only later.
-      block.buffer.transfer(0);
+      freeMemory(block);
     }
     total.files += sealed.files;
     total.contentBytes += sealed.contentBytes;
@@ -121,4 +120,10 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     walk.close();
   }
   return { ...total, problems, sockets, digest: hash?.digest() };
+}
+
+/** Gives large memory back now: the collector does not know how much waits for it, and megabytes pass every moment. */
+function freeMemory(bytes: Uint8Array): void {
+  // Small buffers share their memory with others.
+  if (bytes.length > Buffer.poolSize && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
 }

@@ -1,0 +1,249 @@
+import { existsSync } from 'node:fs';
+import { availableParallelism, hostname } from 'node:os';
+import { Option, type Command } from 'commander';
+import type { Recipient } from '../../age/recipient.ts';
+import { levels, type Compression } from '../../compression/compression.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { loadSigner } from '../../keys/load-signer.ts';
+import { seal, type SealResult } from '../../operation/seal/seal.ts';
+import { archiveNamespace } from '../../operation/sign-message.ts';
+import { FileStatus } from '../../posix/file-status.ts';
+import { ExcludeRules } from '../../source/exclude-rules.ts';
+import type { SourceProblem } from '../../source/source-problem.ts';
+import { planRoots } from '../../source/source-roots.ts';
+import type { Signer } from '../../ssh/signer.ts';
+import { escapeForTerminal } from '../../ui/escape.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import {
+  addPassphraseFlags,
+  addRecipientFlags,
+  passphraseRequester,
+  type PassphraseFlags,
+  type RecipientFlags,
+} from '../key-flags.ts';
+import { OutputFile } from '../output-file.ts';
+import { resolveRecipients } from '../resolve-keys.ts';
+import { writeParts } from '../write-parts.ts';
+
+interface Options extends RecipientFlags, PassphraseFlags {
+  readonly output?: string;
+  readonly force?: boolean;
+  readonly compression: Compression;
+  readonly level?: number;
+  readonly threads: number;
+  readonly signingKey?: string;
+  readonly signature?: string;
+  readonly exclude?: readonly string[];
+  readonly excludeFrom?: readonly string[];
+  readonly excludeCaches?: boolean;
+  readonly oneFileSystem?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage seal /etc /home -R ~/.ssh/id_ed25519.pub',
+  'salvage seal /srv -r age1… --signing-key /etc/salvage/host_key -o - | ssh keeper "cat > srv.tar.zst.age"',
+];
+
+const extensions: Readonly<Record<Compression, string>> = { zstd: '.tar.zst', gzip: '.tar.gz', none: '.tar' };
+/** Beyond this one thread that encrypts and writes cannot keep up. */
+const mostThreads = 8;
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .argument('<path...>', 'what goes into the archive')
+    .option(
+      '-o, --output <file>',
+      'write the archive to FILE; "-" is standard output (default: HOST-backup-YYYY-MM-DD.tar.zst.age, here)',
+    )
+    .option('--force', 'replace an archive of that name');
+  addRecipientFlags(program);
+  program
+    .addOption(
+      new Option('--compression <kind>', 'zstd, gzip, or none').choices(Object.keys(levels)).default('zstd'),
+    )
+    .option('--level <number>', 'compression level: 1 to 19 for zstd, 1 to 9 for gzip', parseCount)
+    .option('--exclude <pattern>', 'leave out what PATTERN matches, as in gitignore(5) (repeatable)', collect)
+    .option('--exclude-from <file>', 'leave out what the patterns in FILE match (repeatable)', collect)
+    .option('--exclude-caches', 'keep only the tag of directories with a CACHEDIR.TAG')
+    .option('--one-file-system', 'keep mount points as empty directories')
+    .option(
+      '--signing-key <file>',
+      'also write FILE.sig: OpenSSH private key, or a public key whose private half is in ssh-agent',
+    )
+    .option('--signature <file>', 'where the signature goes, if not to FILE.sig')
+    .option(
+      '--threads <number>',
+      'read and compress on so many threads',
+      parseCount,
+      Math.min(mostThreads, availableParallelism()),
+    )
+    .option('--json', 'print what was made as one JSON object');
+  addPassphraseFlags(program);
+  program.action((paths: string[], options: Options) => run(paths, options, context));
+}
+
+async function run(paths: readonly string[], options: Options, context: CliContext): Promise<void> {
+  const { compression, level = levels[compression].usual, signingKey } = options;
+  checkOptions(options, level, context);
+  const roots = planRoots(paths);
+  const excludes = new ExcludeRules([
+    ...(options.exclude ?? []),
+    ...(options.excludeFrom ?? []).flatMap((file) => ExcludeRules.readPatterns(file)),
+  ]);
+  const recipients: Recipient[] = resolveRecipients(options, context);
+  const toStdout = options.output === '-';
+  const path = toStdout ? 'standard output' : (options.output ?? defaultName(compression, context));
+  const signaturePath = options.signature ?? (signingKey !== undefined ? `${path}.sig` : undefined);
+  if (!toStdout) checkFree(path, options);
+  if (signaturePath !== undefined) checkFree(signaturePath, options);
+  const signer =
+    signingKey === undefined
+      ? undefined
+      : await loadSigner(signingKey, {
+          requestPassphrase: passphraseRequester(options, context),
+          agentSocket: context.env['SSH_AUTH_SOCK'],
+        });
+
+  const progress = context.terminal.startProgress('sealing');
+  const ownStatus = new FileStatus();
+  let output: OutputFile | undefined;
+  let result: SealResult;
+  try {
+    result = await seal({
+      sources: {
+        roots,
+        excludes,
+        excludeCaches: options.excludeCaches ?? false,
+        oneFileSystem: options.oneFileSystem ?? false,
+      },
+      recipients,
+      compression,
+      level,
+      threads: options.threads,
+      digest: signer !== undefined,
+      signal: context.signal,
+      async write(parts) {
+        if (toStdout) {
+          await context.stdout.write(Buffer.concat(parts));
+          return;
+        }
+        if (!output) {
+          output = new OutputFile(path, { sync: true });
+          ownStatus.readFd(output.fd);
+        }
+        writeParts(output.fd, parts, path);
+      },
+      isOwnOutput: ({ status }) => output !== undefined && status.isSameObject(ownStatus),
+      onProblem: (problem) => context.terminal.warning(describeProblem(problem)),
+      onProgress: (bytes, files) => progress.advance(bytes, files),
+    });
+    if (signer) await writeSignature(signer, result.digest!, signaturePath!);
+    output?.commit();
+  } finally {
+    progress.end();
+    output?.[Symbol.dispose]();
+  }
+  if (result.problems > 0) context.incomplete();
+  report(path, signaturePath, result, context);
+  if (options.json) {
+    const { digest: _digest, ...numbers } = result;
+    const json = { archive: toStdout ? null : path, signature: signaturePath ?? null, ...numbers };
+    await context.stdout.write(`${JSON.stringify(json)}\n`);
+  }
+}
+
+function checkOptions(options: Options, level: number, context: CliContext): void {
+  const { compression, output, signingKey, signature, json } = options;
+  const { least, most } = levels[compression];
+  if (level < least || level > most)
+    throw new SalvageError(
+      'usage',
+      compression === 'none'
+        ? 'Cannot use --level: nothing is compressed'
+        : `Cannot use --level ${level}: ${compression} has the levels ${least} to ${most}`,
+    );
+  if (options.threads < 1 || options.threads > 64)
+    throw new SalvageError('usage', `Cannot use --threads ${options.threads}: give a number from 1 to 64`);
+  if (!options.recipient?.length && !options.recipientsFile?.length)
+    throw new SalvageError('usage', 'Cannot seal: no recipient is given', {
+      hint: 'Name at least one public key, with -r or in a file with -R; salvage keygen makes a key pair.',
+    });
+  if (signature !== undefined && signingKey === undefined)
+    throw new SalvageError('usage', 'Cannot use --signature without --signing-key');
+  if (output !== '-') return;
+  if (signingKey !== undefined && signature === undefined)
+    throw new SalvageError('usage', 'Cannot sign an archive on standard output: its signature has no name', {
+      hint: 'Give the signature a place with --signature FILE.',
+    });
+  if (json) throw new SalvageError('usage', 'Cannot print JSON: standard output is taken by the archive');
+  if (context.stdout.isTerminal)
+    throw new SalvageError('usage', 'Cannot write an archive to a terminal', {
+      hint: 'Name a file with -o, or put a program behind it.',
+    });
+}
+
+async function writeSignature(signer: Signer, digest: Uint8Array, path: string): Promise<void> {
+  const signature = await signer.sign({ namespace: archiveNamespace, hash: 'sha512', digest });
+  using file = new OutputFile(path, { sync: true });
+  file.write(Buffer.from(signature));
+  file.commit();
+}
+
+function report(
+  path: string,
+  signaturePath: string | undefined,
+  result: SealResult,
+  { terminal }: CliContext,
+): void {
+  const { files, contentBytes, archiveBytes, problems, sockets } = result;
+  if (sockets > 0) terminal.detail(`${sockets} sockets were left out: no archive can hold them`);
+  if (problems > 0)
+    terminal.warning(`${problems} ${problems === 1 ? 'thing' : 'things'} could not be stored as they were`);
+  terminal.info(
+    `Sealed ${files} files, ${formatSize(contentBytes)}, in "${path}" (${formatSize(archiveBytes)})` +
+      (signaturePath === undefined ? '' : `, signed in "${signaturePath}"`),
+  );
+}
+
+function describeProblem({ path, what, message }: SourceProblem): string {
+  const name = `"${escapeForTerminal(path)}"`;
+  switch (what) {
+    case 'unreadable':
+      return `Cannot read ${name}: ${message}`;
+    case 'vanished':
+      return `Cannot read ${name}: it vanished (${message})`;
+    case 'changed':
+      return `${name} changed: ${message}`;
+    case 'skipped':
+      return `${name} was left out: ${message}`;
+  }
+}
+
+/** `web-1-backup-2026-11-23.tar.zst.age`, by the local date. */
+function defaultName(compression: Compression, { clock }: CliContext): string {
+  const now = clock.now();
+  const part = (number: number): string => String(number).padStart(2, '0');
+  const date = `${now.getFullYear()}-${part(now.getMonth() + 1)}-${part(now.getDate())}`;
+  const host = hostname()
+    .split('.')[0]!
+    .replace(/[^A-Za-z0-9_-]/g, '_');
+  return `${host || 'host'}-backup-${date}${extensions[compression]}.age`;
+}
+
+function checkFree(path: string, { force = false }: Options): void {
+  if (force || !existsSync(path) || path.startsWith('/dev/')) return;
+  throw new SalvageError('failed', `Cannot write "${path}": it is there already`, {
+    hint: 'Name another file with -o, or give --force to replace it.',
+  });
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,3}$/.test(text)) throw new SalvageError('usage', `Cannot use "${text}": it is not a number`);
+  return Number(text);
+}
