@@ -179,14 +179,19 @@ function layOutFrames(
 /** Random access to an age payload (C2SP age.md "Payload"): the chunks that a range lies in, fetched in one go. */
 class PayloadReader {
   readonly plaintextBytes: number;
-  readonly #key: Uint8Array;
+  readonly #key: ReturnType<typeof derivePayloadKey>;
   readonly #firstChunkAt: number;
   readonly #chunks: number;
   // Neighbouring ranges share a chunk, and the seek table is mostly in the last one: those two are kept.
   #lastChunk: Uint8Array = new Uint8Array(0);
   #recent: { index: number; plaintext: Uint8Array } = { index: -1, plaintext: new Uint8Array(0) };
 
-  private constructor(object: SealedObject, key: Uint8Array, chunks: number, plaintextBytes: number) {
+  private constructor(
+    object: SealedObject,
+    key: ReturnType<typeof derivePayloadKey>,
+    chunks: number,
+    plaintextBytes: number,
+  ) {
     this.#key = key;
     this.#firstChunkAt = object.headerBytes + payloadNonceBytes;
     this.#chunks = chunks;

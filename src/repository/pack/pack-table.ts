@@ -39,6 +39,14 @@ export class PackTable {
     if (!this.#numbers.has(id)) this.#numbers.set(id, number);
   }
 
+  /** Takes the pack's name away: it is not to be referred to any more. Seen again, it gets another number. */
+  forget(number: number): void {
+    const id = this.#ids[number];
+    if (id === undefined) return;
+    this.#ids[number] = undefined;
+    if (this.#numbers.get(id) === number) this.#numbers.delete(id);
+  }
+
   /** The pack's name, or undefined while it has none. */
   idOf(number: number): PackId | undefined {
     return this.#ids[number];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Envelope } from '../../age/envelope.ts';
 import { concatBytes } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';

@@ -102,10 +102,13 @@ export function encodeSnapshotRoot(root: SnapshotRoot): Uint8Array<ArrayBuffer> 
   );
 }
 
-/** The content of root.age of snapshot `id`. @throws damaged, also if it is that of another snapshot or repository */
+/**
+ * The content of root.age of snapshot `id`. Where no repository is expected, the signed list vouches for the one it names.
+ * @throws damaged, also if it is that of another snapshot or repository
+ */
 export function decodeSnapshotRoot(
   bytes: Uint8Array,
-  repository: RepositoryId,
+  repository: RepositoryId | undefined,
   id: SnapshotId,
 ): SnapshotRoot {
   const name = snapshotFileName(id, 'root.age');
@@ -117,7 +120,7 @@ export function decodeSnapshotRoot(
     chunkerSeed,
     ...rest
   } = decodeJson(schema, bytes, limits.rootJson, name);
-  if (rest.snapshot !== id || rest.repository !== repository)
+  if (rest.snapshot !== id || rest.repository !== (repository ?? rest.repository))
     throw damagedObject(name, `it is of snapshot ${rest.snapshot} in repository ${rest.repository}`);
   let previous: Buffer | undefined;
   return {

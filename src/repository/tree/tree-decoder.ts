@@ -66,6 +66,7 @@ export class TreeDecoder {
   /** Bytes of the current file still to be accounted for; undefined if its first line was not seen. */
   #missing: number | undefined = 0;
   #lastHoleEnd = 0;
+  #contentSeen = false;
   #size = 0;
 
   /**
@@ -145,6 +146,7 @@ export class TreeDecoder {
     this.#size = isFile ? integer(line['size'], Number.MAX_SAFE_INTEGER, 'size') : 0;
     this.#missing = this.#size;
     this.#lastHoleEnd = 0;
+    this.#contentSeen = false;
     const holes = this.#decodeHoles(line['holes']);
     const ranges = this.#decodeContent(line['content'], packs);
     const target = bytesMember(line, 'target');
@@ -188,6 +190,7 @@ export class TreeDecoder {
       if (!isTreePath(path)) throw new Unacceptable(`the impossible path ${quote(path.toString())}`);
       this.#previous = { path, type: 'file' };
       this.#missing = undefined;
+      this.#contentSeen = false;
       this.#size = Number.MAX_SAFE_INTEGER;
     } else if (!this.#previous?.path.equals(path) || this.#missing === 0) {
       throw new Unacceptable('a continuation of something else than the file before it');
@@ -212,6 +215,7 @@ export class TreeDecoder {
     if (json === undefined) return [];
     if (!Array.isArray(json) || json.length === 0 || json.length > limits.holesPerLine)
       throw new Unacceptable('holes that are no list, or an empty or too long one');
+    if (this.#contentSeen) throw new Unacceptable('holes after content');
     return json.map((item: unknown): Extent => {
       if (!Array.isArray(item) || item.length !== 2) throw new Unacceptable('a hole that is no pair');
       const offset = integer(item[0], this.#size, 'hole');
@@ -229,6 +233,7 @@ export class TreeDecoder {
     if (json === undefined) return noRanges;
     if (!Array.isArray(json) || json.length === 0 || json.length > limits.rangesPerLine)
       throw new Unacceptable('content that is no list, or an empty or too long one');
+    this.#contentSeen = true;
     const ranges: ContentRanges = Buffer.allocUnsafe(json.length * rangeBytes);
     for (let index = 0; index < json.length; index++) {
       const item = json[index] as unknown;

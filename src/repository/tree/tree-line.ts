@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { Extent, FileEntry } from '../../posix/file-entry.ts';
 import { limits } from '../limits.ts';
-import { noRanges, rangeBytes, type ContentRanges } from './content-ranges.ts';
+import { rangeBytes, type ContentRanges } from './content-ranges.ts';
 
 /**
  * One line of a tree segment before its references are numbered: an entry, or what continues one. `head` is its JSON text
@@ -28,19 +28,17 @@ export function treeLines(entry: FileEntry, ranges: ContentRanges): TreeLine[] {
   const lines: TreeLine[] = [];
   const holes = entry.holes ?? [];
   const rangesPerLine = limits.rangesPerLine * rangeBytes;
-  for (
-    let hole = 0, at = 0;
-    lines.length === 0 || hole < holes.length || at < ranges.length;
-    hole += limits.holesPerLine, at += rangesPerLine
-  ) {
+  let hole = 0;
+  let at = 0;
+  do {
     const start = lines.length === 0 ? entryHead(entry) : `{"continues${textMember(path)}`;
     const head = start + holesMember(holes.slice(hole, hole + limits.holesPerLine));
-    lines.push({
-      path,
-      head,
-      ranges: at < ranges.length ? ranges.subarray(at, at + rangesPerLine) : noRanges,
-    });
-  }
+    hole += limits.holesPerLine;
+    // Content comes after all holes, so that a reader knows where it goes.
+    const count = hole >= holes.length ? rangesPerLine : 0;
+    lines.push({ path, head, ranges: ranges.subarray(at, at + count) });
+    at += count;
+  } while (hole < holes.length || at < ranges.length);
   return lines;
 }
 
