@@ -28,8 +28,9 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   // Loaded only now: `--version` stays an empty program.
-  const [{ createProcessContext, OutputClosed }, { runCommand }, { SalvageError }] = await Promise.all([
+  const [{ createProcessContext }, { OutputClosed }, { runCommand }, { SalvageError }] = await Promise.all([
     import('./process-context.ts'),
+    import('./output-closed.ts'),
     import('./run-command.ts'),
     import('../errors/salvage-error.ts'),
   ]);

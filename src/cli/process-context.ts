@@ -5,14 +5,10 @@ import { systemClock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { Terminal } from '../ui/terminal.ts';
 import type { CliContext } from './context.ts';
+import { OutputClosed } from './output-closed.ts';
 
 const writeAsync = promisify(write);
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** The reader of standard output has gone away (EPIPE), as in `salvage … | head`: not an error worth a word. */
-export class OutputClosed extends Error {
-  override readonly name = 'OutputClosed';
-}
 
 export interface ProcessContext extends CliContext {
   /** Whether `incomplete()` was called. */

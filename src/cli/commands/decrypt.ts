@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { decryptStream } from '../../age/decrypt-stream.ts';
+import { decryptFile } from '../../age/file/decrypt-file.ts';
 import type { Identity, RequestPassphrase } from '../../age/recipient.ts';
 import { ScryptIdentity } from '../../age/scrypt.ts';
 import type { Stanza } from '../../age/stanza.ts';
@@ -40,10 +41,21 @@ export async function decrypt(
     options.identities.length === 0
       ? [new PassphraseOnly(input, requestPassphrase)]
       : [...resolveIdentities(options.identities, requestPassphrase, context), new NoPassphrase(input)];
-  const pieces = input.isTerminal
-    ? await readArmorFromTerminal(readPieces(input, context.signal))
-    : readPieces(input, context.signal);
-  await writeResult(decryptStream(pieces, identities), input, options.output, context);
+  await writeResult(
+    {
+      input,
+      output: options.output,
+      label: 'decrypting',
+      toFd: (files) => decryptFile({ ...files, identities }),
+      toPieces: () => decryptStream(readSource(input, context.signal), identities),
+    },
+    context,
+  );
+}
+
+function readSource(input: InputFile, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const pieces = readPieces(input, signal);
+  return input.isTerminal ? readArmorFromTerminal(pieces) : pieces;
 }
 
 /** Without -i a file can only be opened with its passphrase. */

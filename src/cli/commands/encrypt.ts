@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { encryptStream } from '../../age/encrypt-stream.ts';
+import { encryptFile } from '../../age/file/encrypt-file.ts';
 import type { Recipient } from '../../age/recipient.ts';
 import { ScryptRecipient } from '../../age/scrypt.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
@@ -36,8 +37,16 @@ async function encrypt(path: string | undefined, options: AgeOptions, context: C
     });
   const recipients = await chooseRecipients(options, context);
   const armor = options.armor === true;
-  const pieces = readPieces(input, context.signal);
-  await writeResult(encryptStream(pieces, recipients, { armor }), input, options.output, context);
+  await writeResult(
+    {
+      input,
+      output: options.output,
+      label: 'encrypting',
+      toFd: (files) => encryptFile({ ...files, recipients, armor }),
+      toPieces: () => encryptStream(readPieces(input, context.signal), recipients, { armor }),
+    },
+    context,
+  );
 }
 
 async function chooseRecipients(options: AgeOptions, context: CliContext): Promise<Recipient[]> {

@@ -1,0 +1,4 @@
+/** The reader of standard output has gone away (EPIPE), as in `salvage … | head`: not an error worth a word. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed';
+}

@@ -1,0 +1,143 @@
+import { SalvageError } from '../../src/errors/salvage-error.ts';
+import type { StagedObject, StageSpec } from '../../src/storage/staged-object.ts';
+import type {
+  ByteRange,
+  CreateResult,
+  ObjectStat,
+  Storage,
+  StorageCapabilities,
+} from '../../src/storage/storage.ts';
+
+export type StorageCall = 'create' | 'settle' | 'read' | 'stat' | 'list' | 'remove';
+
+export type Fault =
+  /** Nothing happens, and an error says so. */
+  | 'error'
+  /** It happens, but an error is all that the caller hears. */
+  | 'lost-reply'
+  /** Neither happens nor answers, until the signal is aborted or a second is over. */
+  | 'timeout'
+  /** create: half of the body is stored under the name, as by a store that is not atomic; read: half comes back. */
+  | 'short';
+
+/** What to do at the n-th call, from 0, of any kind. */
+export type FaultPlan = (index: number, call: StorageCall, name: string) => Fault | undefined;
+
+export interface FaultyStorageOptions {
+  readonly plan?: FaultPlan;
+  /** Every call takes so long. */
+  readonly delayMs?: number;
+  /** As on an eventually consistent store: a listing lacks the objects created through the last so many creates. */
+  readonly listingLag?: number;
+}
+
+/** A storage that breaks to order, for tests of what is built on storages. */
+export class FaultyStorage implements Storage {
+  /** Calls so far: run once without faults, and you know at how many places one can happen. */
+  calls = 0;
+  readonly #inner: Storage;
+  readonly #options: FaultyStorageOptions;
+  readonly #created: string[] = [];
+
+  constructor(inner: Storage, options: FaultyStorageOptions = {}) {
+    this.#inner = inner;
+    this.#options = options;
+  }
+
+  get description(): string {
+    return `faulty ${this.#inner.description}`;
+  }
+
+  get capabilities(): StorageCapabilities {
+    return this.#inner.capabilities;
+  }
+
+  get stageSpec(): StageSpec {
+    return this.#inner.stageSpec;
+  }
+
+  async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
+    const half = async (): Promise<CreateResult> => {
+      const whole = Buffer.concat(body);
+      await this.#inner.create(name, [whole.subarray(0, whole.length >>> 1)], signal);
+      throw broken('create', name, 'short');
+    };
+    return await this.#create(name, () => this.#inner.create(name, body, signal), half, signal);
+  }
+
+  async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
+    const none = (): Promise<CreateResult> => Promise.reject(broken('create', staged.name, 'short'));
+    return await this.#create(staged.name, () => this.#inner.createStaged(staged, signal), none, signal);
+  }
+
+  async settle(signal?: AbortSignal): Promise<void> {
+    await this.#call('settle', '', () => this.#inner.settle(signal), undefined, signal);
+  }
+
+  async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const work = (): Promise<Uint8Array | undefined> => this.#inner.read(name, range, signal);
+    const half = async (): Promise<Uint8Array | undefined> => {
+      const bytes = await work();
+      return bytes?.subarray(0, bytes.length >>> 1);
+    };
+    return await this.#call('read', name, work, half, signal);
+  }
+
+  async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
+    return await this.#call('stat', name, () => this.#inner.stat(name, signal), undefined, signal);
+  }
+
+  async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
+    const { listingLag = 0 } = this.#options;
+    const unseen = new Set(listingLag > 0 ? this.#created.slice(-listingLag) : []);
+    await this.#call('list', prefix, () => Promise.resolve(), undefined, signal);
+    for await (const object of this.#inner.list(prefix, signal)) if (!unseen.has(object.name)) yield object;
+  }
+
+  async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
+    return await this.#call('remove', name, () => this.#inner.remove(name, signal), undefined, signal);
+  }
+
+  async #create(
+    name: string,
+    work: () => Promise<CreateResult>,
+    half: () => Promise<CreateResult>,
+    signal: AbortSignal | undefined,
+  ): Promise<CreateResult> {
+    const result = await this.#call('create', name, work, half, signal);
+    if (result === 'created') this.#created.push(name);
+    return result;
+  }
+
+  async #call<T>(
+    call: StorageCall,
+    name: string,
+    work: () => Promise<T>,
+    half: (() => Promise<T>) | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const fault = this.#options.plan?.(this.calls++, call, name);
+    if (this.#options.delayMs) await pause(this.#options.delayMs, signal);
+    if (fault === 'short' && half) return await half();
+    if (fault === 'timeout') await pause(1000, signal);
+    if (fault && fault !== 'lost-reply') throw broken(call, name, fault);
+    const result = await work();
+    if (fault) throw broken(call, name, fault);
+    return result;
+  }
+}
+
+function broken(call: StorageCall, name: string, fault: Fault): SalvageError {
+  return new SalvageError('failed', `Cannot ${call} "${name}": ${fault}, on purpose`);
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  signal?.throwIfAborted();
+}
