@@ -1,6 +1,7 @@
 import { constants, privateDecrypt, publicEncrypt, type KeyObject } from 'node:crypto';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { fingerprint, modulusBits, publicKeyObject, type PublicKey } from '../ssh/public-key.ts';
+import { minRsaBits } from '../ssh/signature.ts';
 import type { Recipient, WrappedFileKey } from './recipient.ts';
 import { sshKeyTag } from './ssh-key-tag.ts';
 import type { Stanza } from './stanza.ts';
@@ -12,7 +13,6 @@ const oaep = {
   oaepHash: 'sha256',
   oaepLabel: Buffer.from('age-encryption.org/v1/ssh-rsa'),
 };
-const minBits = 2048;
 
 /** An RSA SSH key as a recipient: RSA-OAEP with SHA-256 (FiloSottile/age, agessh/agessh.go). */
 export class SshRsaRecipient implements Recipient {
@@ -22,10 +22,10 @@ export class SshRsaRecipient implements Recipient {
   /** @throws bad-key if the key has less than 2048 bits or cannot encrypt */
   constructor(key: SshRsaKey) {
     const bits = modulusBits(key.modulus);
-    if (bits < minBits)
+    if (bits < minRsaBits)
       throw new SalvageError(
         'bad-key',
-        `Cannot use the ssh-rsa key ${fingerprint(key)}: it has ${bits} bits, ${minBits} are needed`,
+        `Cannot use the ssh-rsa key ${fingerprint(key)}: it has ${bits} bits, ${minRsaBits} are needed`,
         { hint: 'Make a new key with "ssh-keygen -t ed25519".' },
       );
     this.#key = key;

@@ -6,24 +6,27 @@ import { bcryptPbkdf, maxBcryptRounds } from './bcrypt-pbkdf.ts';
 import { encipher, expandKey, initialBlowfishState } from './blowfish.ts';
 import { poly1305 } from './private-key-cipher.ts';
 
-test('Blowfish: the state is the digits of pi, and the published vectors come out', () => {
+test('Blowfish: the state is the digits of pi, and the published vectors come out of both ciphers', () => {
   const state = initialBlowfishState();
+  const [firstSubkey, firstWord, lastWord] = [state[2048]!, state[0]!, state[2047]!];
   assert.deepEqual(
-    [state[1024]! >>> 0, state[0]! >>> 0, state[1023]! >>> 0],
+    [firstSubkey >>> 0, firstWord >>> 0, lastWord >>> 0],
     [0x243f6a88, 0xd1310ba6, 0x3ac372e6],
   );
   // Schneier's vectors: key, plaintext, ciphertext.
-  for (const [key, plain, cipher] of [
+  const vectors = [
     ['0000000000000000', '0000000000000000', '4ef997456198dd78'],
     ['ffffffffffffffff', 'ffffffffffffffff', '51866fd5b85ecb8a'],
     ['0123456789abcdef', '1111111111111111', '61f9c3802281b096'],
-  ] as const) {
-    const scheduled = initialBlowfishState();
-    expandKey(scheduled, words(key));
-    const block = words(plain);
-    encipher(scheduled, block, 0);
-    assert.deepEqual(block, words(cipher));
-  }
+  ] as const;
+  for (const [key0, plain0, cipher0] of vectors)
+    for (const [key1, plain1, cipher1] of vectors) {
+      const scheduled = initialBlowfishState();
+      expandKey(scheduled, alternatingWords(key0, key1));
+      const blocks = alternatingWords(plain0, plain1);
+      encipher(scheduled, blocks, 0);
+      assert.deepEqual(blocks, alternatingWords(cipher0, cipher1));
+    }
 });
 
 test('bcrypt_pbkdf: a vector of the OpenBSD regression test; lengths of several blocks interleave them', async () => {
@@ -61,7 +64,12 @@ test('Poly1305: RFC 8439 section 2.5.2, and what OpenSSL makes of it', () => {
   }
 });
 
-function words(hex: string): Int32Array {
-  const bytes = Buffer.from(hex, 'hex');
-  return Int32Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readInt32BE(index * 4));
+function alternatingWords(hex0: string, hex1: string): Int32Array {
+  const [first, second] = [Buffer.from(hex0, 'hex'), Buffer.from(hex1, 'hex')];
+  return Int32Array.of(
+    first.readInt32BE(0),
+    second.readInt32BE(0),
+    first.readInt32BE(4),
+    second.readInt32BE(4),
+  );
 }

@@ -5,11 +5,14 @@ import type { BcryptJob } from './bcrypt-worker.ts';
 /** Some minutes of work; `ssh-keygen -a` beyond this is taken for an attack or a slip. */
 export const maxBcryptRounds = 50_000;
 
+/** bcrypt_pbkdf knows no limit; OpenSSH never takes more than two blocks of it. */
+const maxOutputBytes = 64;
 const blockBytes = 32;
 
 /**
  * bcrypt_pbkdf, the key derivation of OpenSSH's private key files (openssh-portable, PROTOCOL.key and
- * openbsd-compat/bcrypt_pbkdf.c). The output blocks do not depend on each other, so each has a worker thread of its own.
+ * openbsd-compat/bcrypt_pbkdf.c), in a worker thread; up to 64 bytes. The output blocks do not depend on each other, and
+ * both are made at once: see blowfish.ts.
  * Throws bad-key for zero or absurdly many rounds before any work is done.
  */
 export async function bcryptPbkdf(
@@ -18,23 +21,20 @@ export async function bcryptPbkdf(
   rounds: number,
   length: number,
 ): Promise<Uint8Array> {
+  if (length > maxOutputBytes) throw new RangeError(`more than ${maxOutputBytes} bytes of bcrypt_pbkdf`);
   if (rounds < 1 || rounds > maxBcryptRounds)
     throw new SalvageError(
       'bad-key',
       `Cannot derive a key from the passphrase: ${rounds} bcrypt rounds are asked for, 1 to ${maxBcryptRounds} are allowed`,
       { hint: 'Give the key fewer rounds with "ssh-keygen -p -a 256 -f KEY".', details: { rounds } },
     );
+  const blocks = await runWorker({ passphrase, salt, rounds });
   const blockCount = Math.ceil(length / blockBytes);
-  const blocks = await Promise.all(
-    Array.from({ length: blockCount }, (_, index) =>
-      runWorker({ passphrase, salt, rounds, number: index + 1 }),
-    ),
-  );
   // Bytes of the blocks alternate in the output, so that each block is needed for every part of it.
   return Uint8Array.from({ length }, (_, at) => blocks[at % blockCount]![Math.floor(at / blockCount)]!);
 }
 
-function runWorker(job: BcryptJob): Promise<Uint8Array> {
+function runWorker(job: BcryptJob): Promise<readonly Uint8Array[]> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./bcrypt-worker.ts', import.meta.url), { workerData: job });
     worker.once('message', resolve);

@@ -1,25 +1,29 @@
-/** Where the parts of a state stand in its one flat array: four S-boxes of 256 words, then 18 subkeys. */
-const subkeysAt = 1024;
-const subkeyCount = 18;
-const stateWords = subkeysAt + subkeyCount;
+// Two Blowfish ciphers (Schneier 1993) side by side, as bcrypt_pbkdf needs two for its two output blocks. Each round
+// waits for its own table look-ups; while one cipher waits, the other one works, and both take little longer than one.
+//
+// A state is one flat array: four S-boxes of 256 words, then 18 subkeys, and of every word first the one of cipher 0,
+// then the one of cipher 1. Blocks, keys and salts alternate in the same way.
+
+const subkeysAt = 2 * 1024;
+const subkeyWords = 2 * 18;
+const stateWords = subkeysAt + subkeyWords;
 
 let initialState: Int32Array<ArrayBuffer> | undefined;
 
 /**
- * A new initial state of Blowfish (Schneier 1993): the first 33,344 bits of the fractional part of pi, subkeys first.
+ * A new initial state: for each of the two ciphers the first 33,344 bits of the fractional part of pi, subkeys first.
  * They are computed once, in some milliseconds, instead of standing here as a table of numbers that nobody can check.
  */
 export function initialBlowfishState(): Int32Array<ArrayBuffer> {
   if (!initialState) {
-    const digits = Buffer.from(
-      fractionOfPi(stateWords * 32)
-        .toString(16)
-        .padStart(stateWords * 8, '0'),
-      'hex',
-    );
+    const cipherWords = stateWords / 2;
+    const hex = fractionOfPi(cipherWords * 32).toString(16);
+    const digits = Buffer.from(hex.padStart(cipherWords * 8, '0'), 'hex');
     initialState = new Int32Array(stateWords);
-    for (let word = 0; word < stateWords; word++)
-      initialState[(word + subkeysAt) % stateWords] = digits.readInt32BE(word * 4);
+    for (let word = 0; word < cipherWords; word++) {
+      const at = (subkeysAt + 2 * word) % stateWords;
+      initialState[at] = initialState[at + 1] = digits.readInt32BE(word * 4);
+    }
   }
   return initialState.slice();
 }
@@ -55,44 +59,58 @@ function squareRoot(value: bigint): bigint {
   return (estimate + value / estimate) >> 1n;
 }
 
-/** Encrypts one block in place: words `at` and `at + 1`. The target may be the state itself. */
-export function encipher(state: Int32Array, target: Int32Array, at: number): void {
-  let left = target[at]! ^ state[subkeysAt]!;
-  let right = target[at + 1]!;
-  for (let subkey = subkeysAt + 1; subkey < subkeysAt + 17; subkey += 2) {
-    right ^=
-      ((((state[left >>> 24]! + state[256 | ((left >>> 16) & 255)]!) ^ state[512 | ((left >>> 8) & 255)]!) +
-        state[768 | (left & 255)]!) |
+/** Each cipher encrypts its block in place; the four words of the two blocks begin at `at`. */
+export function encipher(state: Int32Array, blocks: Int32Array, at: number): void {
+  let left0 = blocks[at]! ^ state[subkeysAt]!;
+  let left1 = blocks[at + 1]! ^ state[subkeysAt + 1]!;
+  let right0 = blocks[at + 2]!;
+  let right1 = blocks[at + 3]!;
+  for (let subkey = subkeysAt + 2; subkey < subkeysAt + 34; subkey += 4) {
+    right0 ^=
+      ((((state[(left0 >>> 23) & 0x1fe]! + state[0x200 | ((left0 >>> 15) & 0x1fe)]!) ^
+        state[0x400 | ((left0 >>> 7) & 0x1fe)]!) +
+        state[0x600 | ((left0 << 1) & 0x1fe)]!) |
         0) ^
       state[subkey]!;
-    left ^=
-      ((((state[right >>> 24]! + state[256 | ((right >>> 16) & 255)]!) ^
-        state[512 | ((right >>> 8) & 255)]!) +
-        state[768 | (right & 255)]!) |
+    right1 ^=
+      ((((state[1 | ((left1 >>> 23) & 0x1fe)]! + state[0x201 | ((left1 >>> 15) & 0x1fe)]!) ^
+        state[0x401 | ((left1 >>> 7) & 0x1fe)]!) +
+        state[0x601 | ((left1 << 1) & 0x1fe)]!) |
         0) ^
       state[subkey + 1]!;
+    left0 ^=
+      ((((state[(right0 >>> 23) & 0x1fe]! + state[0x200 | ((right0 >>> 15) & 0x1fe)]!) ^
+        state[0x400 | ((right0 >>> 7) & 0x1fe)]!) +
+        state[0x600 | ((right0 << 1) & 0x1fe)]!) |
+        0) ^
+      state[subkey + 2]!;
+    left1 ^=
+      ((((state[1 | ((right1 >>> 23) & 0x1fe)]! + state[0x201 | ((right1 >>> 15) & 0x1fe)]!) ^
+        state[0x401 | ((right1 >>> 7) & 0x1fe)]!) +
+        state[0x601 | ((right1 << 1) & 0x1fe)]!) |
+        0) ^
+      state[subkey + 3]!;
   }
-  target[at] = right ^ state[subkeysAt + 17]!;
-  target[at + 1] = left;
+  blocks[at] = right0 ^ state[subkeysAt + 34]!;
+  blocks[at + 1] = right1 ^ state[subkeysAt + 35]!;
+  blocks[at + 2] = left0;
+  blocks[at + 3] = left1;
 }
 
 /**
- * EksBlowfish's key schedule (Provos and Mazières 1999): mixes the key's words into the subkeys, then replaces the whole
- * state, subkeys first, by the chain of its own encryptions, each of them fed with the next words of the salt.
+ * EksBlowfish's key schedule (Provos and Mazières 1999): mixes the keys into the subkeys, then replaces the whole
+ * state, subkeys first, by the chain of its own encryptions, each of them fed with the next block of the salts.
  */
-export function expandKey(state: Int32Array, key: Int32Array, salt?: Int32Array): void {
-  for (let word = 0; word < subkeyCount; word++) state[subkeysAt + word]! ^= key[word % key.length]!;
-  const block = new Int32Array(2);
-  let saltAt = 0;
-  for (let step = 0; step < stateWords; step += 2) {
-    if (salt) {
-      block[0]! ^= salt[saltAt]!;
-      block[1]! ^= salt[saltAt + 1]!;
-      saltAt = (saltAt + 2) % salt.length;
-    }
-    encipher(state, block, 0);
-    const at = step < subkeyCount ? subkeysAt + step : step - subkeyCount;
-    state[at] = block[0]!;
-    state[at + 1] = block[1]!;
+export function expandKey(state: Int32Array, keys: Int32Array, salts?: Int32Array): void {
+  for (let word = 0; word < subkeyWords; word++) state[subkeysAt + word]! ^= keys[word % keys.length]!;
+  const blocks = new Int32Array(4);
+  for (let step = 0; step < stateWords; step += 4) {
+    if (salts) for (let word = 0; word < 4; word++) blocks[word]! ^= salts[(step + word) % salts.length]!;
+    encipher(state, blocks, 0);
+    const at = step < subkeyWords ? subkeysAt + step : step - subkeyWords;
+    state[at] = blocks[0]!;
+    state[at + 1] = blocks[1]!;
+    state[at + 2] = blocks[2]!;
+    state[at + 3] = blocks[3]!;
   }
 }

@@ -240,7 +240,7 @@ export function publicKeyFromObject(object: KeyObject): PublicKey {
   throw new SalvageError('bad-key', 'Cannot use the key: SSH has no keys of its type');
 }
 
-export function ed25519PublicKey(point: Uint8Array): PublicKey {
+function ed25519PublicKey(point: Uint8Array): PublicKey {
   return parsePublicKeyBlob(concatBytes([encodeString('ssh-ed25519'), encodeString(point)]));
 }
 

@@ -9,6 +9,7 @@ import { encodePositiveInteger, encodeString, encodeUint32 } from './wire-writer
 const ecdsaHash = { nistp256: 'sha256', nistp384: 'sha384', nistp521: 'sha512' } as const;
 const ecdsaNumberBytes: Readonly<Record<EcdsaCurve, number>> = { nistp256: 32, nistp384: 48, nistp521: 66 };
 const rsaHashes: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 'rsa-sha2-512': 'sha512' };
+/** RSA keys below this are not used, neither here nor by age. */
 export const minRsaBits = 2048;
 
 /** The signature in SSH's encoding (RFC 4253 section 6.6): the name of the algorithm, then the signature proper. */
