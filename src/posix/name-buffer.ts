@@ -22,6 +22,11 @@ export class NameBuffer {
     return this.address;
   }
 
+  /** A copy of the name, without its NUL. */
+  current(): Buffer {
+    return Buffer.from(this.#bytes.subarray(0, this.#bytes.indexOf(0)));
+  }
+
   // The kernel's own limit is below our capacity: let it answer ENAMETOOLONG rather than cut a name short.
   #tooLong(): Address {
     this.#bytes.fill(0x61, 0, capacity - 1);

@@ -25,3 +25,30 @@ export class SystemCallError extends Error {
 export function errorCode(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
+
+const states: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  EEXIST: 'something is there already',
+  ENOENT: 'it is gone',
+  ENOTDIR: 'a directory on its way is not one',
+  ELOOP: 'a symbolic link is in its place',
+  ESTALE: 'something else has taken its place',
+  EISDIR: 'a directory is in its place',
+  ENOTEMPTY: 'a directory that is not empty is in its place',
+  EIO: 'the disk reports an error',
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the file system is read-only',
+  EFBIG: 'it is too large for the file system',
+  ENAMETOOLONG: 'its name is too long',
+  EMLINK: 'it has as many names as the file system allows',
+  ENOTSUP: 'the file system does not support it',
+  EMFILE: 'too many files are open',
+  ENFILE: 'too many files are open on this machine',
+};
+
+/** The present state, for a message: what the errno means to a person, else the error's own words. */
+export function stateOf(error: unknown): string {
+  return states[errorCode(error)] ?? (error instanceof Error ? error.message : String(error));
+}

@@ -80,6 +80,7 @@ export interface SystemCalls {
   readonly unlinkat: (directory: number, path: Address, flags: number) => number;
   readonly renameat: (fromDirectory: number, from: Address, toDirectory: number, to: Address) => number;
   readonly readlinkat: (directory: number, path: Address, into: Uint8Array, size: number) => number;
+  readonly flock: (fd: number, operation: number) => number;
   readonly fchown: (fd: number, uid: number, gid: number) => number;
   readonly fchmod: (fd: number, mode: number) => number;
   readonly futimens: (fd: number, times: Address) => number;
@@ -163,6 +164,7 @@ const signatures: Record<string, [result: string, ...parameters: string[]]> = {
   unlinkat: ['int', 'int', 'int64', 'int'],
   renameat: ['int', 'int', 'int64', 'int', 'int64'],
   readlinkat: ['int64', 'int', 'int64', 'void *', 'size_t'],
+  flock: ['int', 'int', 'int'],
   fchown: ['int', 'int', 'uint', 'uint'],
   fchmod: ['int', 'int', 'uint'],
   futimens: ['int', 'int', 'int64'],

@@ -77,10 +77,14 @@ export class SourceFile {
       return `it shrank from ${status.size} to ${after.size} bytes while it was read`;
     if (after.size > status.size)
       return `it grew from ${status.size} to ${after.size} bytes while it was read`;
+    // The ctime too: who writes and then sets the mtime back is seen all the same.
     const same =
-      after.mtimeSeconds === status.mtimeSeconds && after.mtimeNanoseconds === status.mtimeNanoseconds;
+      after.mtimeSeconds === status.mtimeSeconds &&
+      after.mtimeNanoseconds === status.mtimeNanoseconds &&
+      after.ctimeSeconds === status.ctimeSeconds &&
+      after.ctimeNanoseconds === status.ctimeNanoseconds;
     if (same) return undefined;
-    return 'it was written to while it was read';
+    return 'it was changed while it was read';
   }
 
   close(): void {
@@ -90,7 +94,7 @@ export class SourceFile {
 
   #openPath(realPath: string): number {
     const { openat, errno: reason, close } = this.#calls;
-    let directory = at.currentDirectory;
+    let directory: number = at.currentDirectory;
     let rest = realPath;
     // The kernel takes no path of 4,096 bytes or more: go the first part of the way by a directory's descriptor.
     while (rest.length > longestPath) {

@@ -1,3 +1,5 @@
+import { errorCode, stateOf } from '../posix/system-call-error.ts';
+
 /** What kept part of the sources from being read as they are. */
 export type SourceProblemKind =
   /** It cannot be opened or read: permissions, a failing disk. */
@@ -21,23 +23,14 @@ export interface SourceProblem {
 
 export type ReportSourceProblem = (problem: SourceProblem) => void;
 
-const meanings: Readonly<Record<string, string>> = {
-  EACCES: 'permission denied',
-  EPERM: 'operation not permitted',
-  ENOENT: 'it is gone',
-  ENOTDIR: 'it is no longer a directory',
-  ELOOP: 'it has become a symbolic link',
-  EIO: 'the disk reports an error',
-  ENAMETOOLONG: 'its path is too long',
-  EMFILE: 'too many open files',
-  ENFILE: 'too many open files on this machine',
-};
-
 const gone = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE']);
 
 /** The problem that a failed system call means. */
 export function problemOf(path: Buffer, cause: unknown): SourceProblem {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  const message = meanings[code] ?? (cause instanceof Error ? cause.message : String(cause));
-  return { path, what: gone.has(code) ? 'vanished' : 'unreadable', message, cause };
+  return {
+    path,
+    what: gone.has(errorCode(cause)) ? 'vanished' : 'unreadable',
+    message: stateOf(cause),
+    cause,
+  };
 }

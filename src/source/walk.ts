@@ -1,7 +1,7 @@
 import { SalvageError } from '../errors/salvage-error.ts';
 import { AccountNames } from '../posix/account-names.ts';
 import { readXattrsAt } from '../posix/extended-attributes.ts';
-import type { FileEntry, FileType } from '../posix/file-entry.ts';
+import type { Extent, FileEntry, FileType } from '../posix/file-entry.ts';
 import { FileStatus } from '../posix/file-status.ts';
 import { NameBuffer } from '../posix/name-buffer.ts';
 import { at, flag, lastError, systemCalls } from '../posix/system-calls.ts';
@@ -15,7 +15,7 @@ export interface WalkOptions {
   /** From `planRoots`. */
   readonly roots: RootNode;
   readonly onProblem: ReportSourceProblem;
-  /** Also walk the directories that lead to the roots, as entries, so that a restore can make them as they were. */
+  /** Also give the directories that lead to the roots, below the top, as entries, so that a restore can make them as they were. */
   readonly parents?: boolean;
   readonly excludes?: ExcludeRules;
   /** In a directory with a valid CACHEDIR.TAG (bford.info/cachedir) only that file is kept. */
@@ -24,6 +24,13 @@ export interface WalkOptions {
   readonly excludeIfPresent?: readonly string[];
   /** Mount points are kept as empty directories. */
   readonly oneFileSystem?: boolean;
+}
+
+/** What only a file's reader knows (see SourceFile); the status is newer than the walk's. */
+export interface OpenFileFacts {
+  readonly status?: FileStatus;
+  readonly xattrs?: ReadonlyMap<string, Buffer> | undefined;
+  readonly holes?: readonly Extent[];
 }
 
 interface Level {
@@ -136,8 +143,9 @@ export class Walk {
    * The entry to keep of the object that the cursor stands on. Of a regular file it has only what the walk knows: who
    * reads the content gives, in `file`, what the open file said. undefined, and reported, if it cannot be read.
    */
-  entry(file: Partial<Pick<FileEntry, 'size' | 'xattrs' | 'holes'>> = {}): FileEntry | undefined {
-    const { status, type } = this;
+  entry(file: OpenFileFacts = {}): FileEntry | undefined {
+    const { type } = this;
+    const status = file.status ?? this.status;
     try {
       const isDevice = type === 'character-device' || type === 'block-device';
       const target = type === 'symlink' ? this.#readLink() : bytesOf(this.linkTarget);
@@ -148,10 +156,10 @@ export class Walk {
         mode: status.mode,
         uid: status.uid,
         gid: status.gid,
-        user: this.userName(),
-        group: this.groupName(),
+        user: this.#accounts.userName(status.uid),
+        group: this.#accounts.groupName(status.gid),
         mtimeNs: status.mtimeNs,
-        size: type === 'file' ? (file.size ?? status.size) : 0,
+        size: type === 'file' ? status.size : 0,
         ...(target && { target }),
         ...(isDevice && { device: [status.deviceMajor, status.deviceMinor] as const }),
         ...(xattrs && { xattrs }),
@@ -184,7 +192,7 @@ export class Walk {
     }
     this.type = 'directory';
     this.#enter = { node: node.isRoot ? undefined : node, fileSystem: status.fileSystem };
-    return node.isRoot || this.#options.parents === true;
+    return node.isRoot || (level !== undefined && this.#options.parents === true);
   }
 
   #stepInside(level: Level, name: string): boolean {
