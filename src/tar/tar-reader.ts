@@ -86,7 +86,9 @@ export class TarReader {
    */
   finish(): void {
     if (this.#ended) return;
-    if (this.#insideEntry) throw damagedTar(this.offset, 'it ends in the middle of an entry');
+    if (this.#insideEntry || this.offset % blockSize !== 0) {
+      throw damagedTar(this.offset, 'it ends in the middle of an entry');
+    }
     if (this.#entries === 0) throw damagedTar(this.offset, 'this is no tar archive');
   }
 
