@@ -70,14 +70,10 @@ export async function openEnvelopeOrThrow(
 ): Promise<Uint8Array> {
   const fileKey = await openEnvelope(header, identities);
   if (fileKey) return fileKey;
-  throw new SalvageError(
-    'no-identity-match',
-    `Cannot decrypt the file: none of the ${identities.length} identities opens it`,
-    {
-      hint: 'Name the private key that belongs to one of its recipients, with -i; for a passphrase, check its spelling.',
-      details: { stanzaTypes: [...new Set(header.stanzas.map(({ type }) => type))].join(' ') },
-    },
-  );
+  throw new SalvageError('no-identity-match', 'Cannot decrypt the file: no identity opens it', {
+    hint: 'Name the private key that belongs to one of its recipients, with -i; for a passphrase, check its spelling.',
+    details: { stanzaTypes: [...new Set(header.stanzas.map(({ type }) => type))].join(' ') },
+  });
 }
 
 function incompatible(a: readonly string[], b: readonly string[]): SalvageError {

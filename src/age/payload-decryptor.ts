@@ -16,7 +16,7 @@ import {
  * A failure never takes back what was good: `push` returns the chunks before it, and the next `push` or `finish` throws.
  */
 export class PayloadDecryptor {
-  readonly #fileKey: Uint8Array;
+  readonly #fileKey: Uint8Array | undefined;
   #key: KeyObject | undefined;
   #pending: Uint8Array | undefined;
   #pendingBytes = 0;
@@ -24,8 +24,14 @@ export class PayloadDecryptor {
   #lastSeen = false;
   #failure: SalvageError | undefined;
 
-  constructor(fileKey: Uint8Array) {
-    this.#fileKey = fileKey;
+  /** @param start the file key; or, to begin amid a payload, its key and the chunk that is pushed first */
+  constructor(start: Uint8Array | { readonly payloadKey: KeyObject; readonly chunk: number }) {
+    if (start instanceof Uint8Array) {
+      this.#fileKey = start;
+    } else {
+      this.#key = start.payloadKey;
+      this.#index = start.chunk;
+    }
   }
 
   /**
@@ -93,10 +99,30 @@ export class PayloadDecryptor {
     return bytes.length;
   }
 
+  /** The number of chunks released so far. */
+  get chunks(): number {
+    return this.#index + (this.#lastSeen ? 1 : 0);
+  }
+
+  /** True if the next `push` or `finish` will throw. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Known once the nonce has been pushed. */
+  get payloadKey(): KeyObject | undefined {
+    return this.#key;
+  }
+
+  /** True once a chunk that is marked as the last has been released: nothing may follow it. */
+  get lastSeen(): boolean {
+    return this.#lastSeen;
+  }
+
   /** Takes the nonce or a chunk of full size. */
   #take(bytes: Uint8Array, parts: Uint8Array[]): void {
     if (!this.#key) {
-      this.#key = derivePayloadKey(this.#fileKey, bytes);
+      this.#key = derivePayloadKey(this.#fileKey!, bytes);
       return;
     }
     const plaintext = decryptChunk(this.#key, this.#index, false, bytes);
