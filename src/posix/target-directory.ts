@@ -248,7 +248,7 @@ export class TargetDirectory {
     return directory;
   }
 
-  #directory(path: string, create: boolean): OpenDirectory {
+  #directory(path: string, toWrite: boolean): OpenDirectory {
     if (path === '') return this.#root;
     const known = this.#directories.get(path);
     if (known) return known;
@@ -264,17 +264,17 @@ export class TargetDirectory {
     while (start < path.length) {
       const slash = path.indexOf('/', start);
       const end = slash < 0 ? path.length : slash;
-      directory = this.#openBelow(directory, path.slice(start, end), path.slice(0, end), create);
+      directory = this.#openBelow(directory, path.slice(start, end), path.slice(0, end), toWrite);
       start = end + 1;
     }
     return directory;
   }
 
-  #openBelow(parent: OpenDirectory, name: string, path: string, create: boolean): OpenDirectory {
+  #openBelow(parent: OpenDirectory, name: string, path: string, toWrite: boolean): OpenDirectory {
     const address = this.#otherName.latin1(name);
     let fd = this.#calls.openat(parent.fd, address, directoryFlags, 0);
     let isNew = false;
-    if (fd < 0 && create && this.#calls.errno() === errno.ENOENT) {
+    if (fd < 0 && toWrite && this.#calls.errno() === errno.ENOENT) {
       isNew = this.#calls.mkdirat(parent.fd, address, 0o777) === 0;
       fd = this.#calls.openat(parent.fd, address, directoryFlags, 0);
     }
@@ -287,7 +287,7 @@ export class TargetDirectory {
     }
     const directory = describeDirectory(fd, path, readStatus(fd, this.#directoryStatus));
     this.#directories.add(directory);
-    if (!isNew && this.#options.settle !== 'by-caller') this.#noteReturn(path);
+    if (toWrite && !isNew && this.#options.settle !== 'by-caller') this.#noteReturn(path);
     return directory;
   }
 
