@@ -38,8 +38,7 @@ function bcryptHashes(keys: Int32Array, saltDigests: Pair): Pair {
     expandKey(state, keys);
   }
   const texts = alternatingWords([magic, magic]);
-  for (let iteration = 0; iteration < 64; iteration++)
-    for (let at = 0; at < texts.length; at += 4) encipher(state, texts, at);
+  for (let at = 0; at < texts.length; at += 4) encipher(state, texts.subarray(at, at + 4), 64);
   const hashes = [Buffer.alloc(magic.length), Buffer.alloc(magic.length)] as const;
   for (const [index, word] of texts.entries()) hashes[index % 2]!.writeInt32LE(word, (index >>> 1) * 4);
   return hashes;

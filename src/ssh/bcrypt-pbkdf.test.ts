@@ -24,7 +24,7 @@ test('Blowfish: the state is the digits of pi, and the published vectors come ou
       const scheduled = initialBlowfishState();
       expandKey(scheduled, alternatingWords(key0, key1));
       const blocks = alternatingWords(plain0, plain1);
-      encipher(scheduled, blocks, 0);
+      encipher(scheduled, blocks);
       assert.deepEqual(blocks, alternatingWords(cipher0, cipher1));
     }
 });

@@ -59,42 +59,57 @@ function squareRoot(value: bigint): bigint {
   return (estimate + value / estimate) >> 1n;
 }
 
-/** Each cipher encrypts its block in place; the four words of the two blocks begin at `at`. */
-export function encipher(state: Int32Array, blocks: Int32Array, at: number): void {
-  let left0 = blocks[at]! ^ state[subkeysAt]!;
-  let left1 = blocks[at + 1]! ^ state[subkeysAt + 1]!;
-  let right0 = blocks[at + 2]!;
-  let right1 = blocks[at + 3]!;
-  for (let subkey = subkeysAt + 2; subkey < subkeysAt + 34; subkey += 4) {
-    right0 ^=
-      ((((state[(left0 >>> 23) & 0x1fe]! + state[0x200 | ((left0 >>> 15) & 0x1fe)]!) ^
-        state[0x400 | ((left0 >>> 7) & 0x1fe)]!) +
-        state[0x600 | ((left0 << 1) & 0x1fe)]!) |
-        0) ^
-      state[subkey]!;
-    right1 ^=
-      ((((state[1 | ((left1 >>> 23) & 0x1fe)]! + state[0x201 | ((left1 >>> 15) & 0x1fe)]!) ^
-        state[0x401 | ((left1 >>> 7) & 0x1fe)]!) +
-        state[0x601 | ((left1 << 1) & 0x1fe)]!) |
-        0) ^
-      state[subkey + 1]!;
-    left0 ^=
-      ((((state[(right0 >>> 23) & 0x1fe]! + state[0x200 | ((right0 >>> 15) & 0x1fe)]!) ^
-        state[0x400 | ((right0 >>> 7) & 0x1fe)]!) +
-        state[0x600 | ((right0 << 1) & 0x1fe)]!) |
-        0) ^
-      state[subkey + 2]!;
-    left1 ^=
-      ((((state[1 | ((right1 >>> 23) & 0x1fe)]! + state[0x201 | ((right1 >>> 15) & 0x1fe)]!) ^
-        state[0x401 | ((right1 >>> 7) & 0x1fe)]!) +
-        state[0x601 | ((right1 << 1) & 0x1fe)]!) |
-        0) ^
-      state[subkey + 3]!;
+/**
+ * Each cipher encrypts its block (four words for the two of them) in place, `times` times over. With `replacingState`
+ * each result also becomes the next words of the state, subkeys first.
+ */
+export function encipher(state: Int32Array, blocks: Int32Array, times = 1, replacingState = false): void {
+  let [left0, left1, right0, right1] = blocks as unknown as [number, number, number, number];
+  let target = subkeysAt;
+  for (let time = 0; time < times; time++) {
+    left0 ^= state[subkeysAt]!;
+    left1 ^= state[subkeysAt + 1]!;
+    for (let subkey = subkeysAt + 2; subkey < subkeysAt + 34; subkey += 4) {
+      right0 ^=
+        ((((state[(left0 >>> 23) & 0x1fe]! + state[0x200 | ((left0 >>> 15) & 0x1fe)]!) ^
+          state[0x400 | ((left0 >>> 7) & 0x1fe)]!) +
+          state[0x600 | ((left0 << 1) & 0x1fe)]!) |
+          0) ^
+        state[subkey]!;
+      right1 ^=
+        ((((state[1 | ((left1 >>> 23) & 0x1fe)]! + state[0x201 | ((left1 >>> 15) & 0x1fe)]!) ^
+          state[0x401 | ((left1 >>> 7) & 0x1fe)]!) +
+          state[0x601 | ((left1 << 1) & 0x1fe)]!) |
+          0) ^
+        state[subkey + 1]!;
+      left0 ^=
+        ((((state[(right0 >>> 23) & 0x1fe]! + state[0x200 | ((right0 >>> 15) & 0x1fe)]!) ^
+          state[0x400 | ((right0 >>> 7) & 0x1fe)]!) +
+          state[0x600 | ((right0 << 1) & 0x1fe)]!) |
+          0) ^
+        state[subkey + 2]!;
+      left1 ^=
+        ((((state[1 | ((right1 >>> 23) & 0x1fe)]! + state[0x201 | ((right1 >>> 15) & 0x1fe)]!) ^
+          state[0x401 | ((right1 >>> 7) & 0x1fe)]!) +
+          state[0x601 | ((right1 << 1) & 0x1fe)]!) |
+          0) ^
+        state[subkey + 3]!;
+    }
+    const swapped0 = right0 ^ state[subkeysAt + 34]!;
+    const swapped1 = right1 ^ state[subkeysAt + 35]!;
+    right0 = left0;
+    right1 = left1;
+    left0 = swapped0;
+    left1 = swapped1;
+    if (replacingState) {
+      state[target] = left0;
+      state[target + 1] = left1;
+      state[target + 2] = right0;
+      state[target + 3] = right1;
+      target = target + 4 < stateWords ? target + 4 : 0;
+    }
   }
-  blocks[at] = right0 ^ state[subkeysAt + 34]!;
-  blocks[at + 1] = right1 ^ state[subkeysAt + 35]!;
-  blocks[at + 2] = left0;
-  blocks[at + 3] = left1;
+  blocks.set([left0, left1, right0, right1]);
 }
 
 /**
@@ -104,13 +119,10 @@ export function encipher(state: Int32Array, blocks: Int32Array, at: number): voi
 export function expandKey(state: Int32Array, keys: Int32Array, salts?: Int32Array): void {
   for (let word = 0; word < subkeyWords; word++) state[subkeysAt + word]! ^= keys[word % keys.length]!;
   const blocks = new Int32Array(4);
+  if (!salts) return encipher(state, blocks, stateWords / 4, true);
   for (let step = 0; step < stateWords; step += 4) {
-    if (salts) for (let word = 0; word < 4; word++) blocks[word]! ^= salts[(step + word) % salts.length]!;
-    encipher(state, blocks, 0);
-    const at = step < subkeyWords ? subkeysAt + step : step - subkeyWords;
-    state[at] = blocks[0]!;
-    state[at + 1] = blocks[1]!;
-    state[at + 2] = blocks[2]!;
-    state[at + 3] = blocks[3]!;
+    for (let word = 0; word < 4; word++) blocks[word]! ^= salts[(step + word) % salts.length]!;
+    encipher(state, blocks);
+    state.set(blocks, (subkeysAt + step) % stateWords);
   }
 }
