@@ -24,7 +24,7 @@ export function checkObjectName(name: string): void {
 
 /** @throws failed if no object name can begin like this */
 export function checkListPrefix(prefix: string): void {
-  if (prefix.length > maxNameLength || !prefixPattern.test(prefix) || /(?:^|\/)[._-]/.test(prefix))
+  if (prefix.length > maxNameLength || !prefixPattern.test(prefix) || /(?:^|\/)[/._-]/.test(prefix))
     throw new SalvageError(
       'failed',
       `Cannot list ${JSON.stringify(prefix.slice(0, 300))}: no object name begins like this`,

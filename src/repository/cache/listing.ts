@@ -54,6 +54,12 @@ export class ListingWriter {
     this.#add(2, noRanges, noRanges, location, noState, endsAtBoundary);
   }
 
+  /** Appends a record of another listing as it is. */
+  copy({ bytes }: ListingRecord): void {
+    if (this.#bytes > 0 && this.#bytes + bytes.length > blockBytes) this.#flush();
+    this.#bytes += bytes.copy(this.#block, this.#bytes);
+  }
+
   finish(): void {
     this.#flush();
     writeSync(this.#file, Buffer.alloc(8));
@@ -114,6 +120,11 @@ export class ListingRecord {
     this.#at = at;
     this.kind = kinds[block[at + 6]!]!;
     this.path = block.subarray(at + fixedBytes, at + fixedBytes + block.readUInt16LE(at + 4));
+  }
+
+  /** The whole record. */
+  get bytes(): Buffer {
+    return this.#block.subarray(this.#at, this.#at + this.#block.readUInt32LE(this.#at));
   }
 
   /** Of an entry: true if nothing says that the file was touched since. */

@@ -48,6 +48,7 @@ export class MemoryStorage implements Storage {
 
   async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
     checkListPrefix(prefix);
+    signal?.throwIfAborted();
     const names = [...this.#objects.keys()].filter((name) => name.startsWith(prefix));
     for (const name of names.sort((a, b) => (a < b ? -1 : 1))) {
       signal?.throwIfAborted();
