@@ -12,8 +12,27 @@ const rsaHashes: Readonly<Record<string, string>> = { 'rsa-sha2-256': 'sha256', 
 /** RSA keys below this are not used, neither here nor by age. */
 export const minRsaBits = 2048;
 
-/** The signature in SSH's encoding (RFC 4253 section 6.6): the name of the algorithm, then the signature proper. */
-export function signWithPrivateKey({ key, publicKey }: PrivateKey, data: Uint8Array): Uint8Array {
+/**
+ * The signature in SSH's encoding (RFC 4253 section 6.6): the name of the algorithm, then the signature proper. RSA keys
+ * sign with rsa-sha2-512. Throws bad-key if the key cannot sign.
+ */
+export function signWithPrivateKey(privateKey: PrivateKey, data: Uint8Array): Uint8Array {
+  try {
+    return makeSignature(privateKey, data);
+  } catch (error) {
+    if (error instanceof SalvageError) throw error;
+    // OpenSSL finds out only now that an RSA key's numbers do not belong together.
+    throw new SalvageError(
+      'bad-key',
+      `Cannot sign with the key ${fingerprint(privateKey.publicKey)}: it is damaged`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function makeSignature({ key, publicKey }: PrivateKey, data: Uint8Array): Uint8Array {
   switch (publicKey.kind) {
     case 'ed25519':
       return encodeSignature(publicKey.type, sign(null, data, key));

@@ -6,11 +6,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import * as fc from 'fast-check';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
 import { encodeEd25519PrivateKey, generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
 import { isWrongPassphrase } from '../../src/ssh/private-key-file.ts';
 import { parsePrivateKey } from '../../src/ssh/private-key.ts';
 import { fingerprint, formatPublicKey, parsePublicKeyLine } from '../../src/ssh/public-key.ts';
+import { privateKeySigner } from '../../src/ssh/signer.ts';
 import { needsPeers } from '../support/peers.ts';
 
 const passphrase = 'correct horse ü';
@@ -137,6 +139,29 @@ describe('private keys of ssh-keygen', needsPeers, () => {
         path,
       );
       assert.equal(readFileSync(path, 'utf8').length, pem.length);
+    });
+
+  for (const [type, bits] of [
+    ['rsa', '2048'],
+    ['ecdsa', '521'],
+  ] as const)
+    test(`a damaged ${type} key is refused, or signs as it should`, async () => {
+      const path = make(`damaged-${type}`, '-t', type, '-b', bits, '-N', '');
+      const blob = Buffer.from(readFileSync(path, 'utf8').replace(/-----.*-----/g, ''), 'base64');
+      const message = { namespace: 'n', hash: 'sha256', digest: new Uint8Array(32) } as const;
+      await fc.assert(
+        fc.asyncProperty(fc.nat(blob.length - 1), fc.integer({ min: 1, max: 255 }), async (at, mask) => {
+          const changed = Buffer.from(blob);
+          changed[at]! ^= mask;
+          const pem = `-----BEGIN OPENSSH PRIVATE KEY-----\n${changed.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`;
+          try {
+            await privateKeySigner(await parsePrivateKey(Buffer.from(pem), 'k').unlock()).sign(message);
+          } catch (error) {
+            assert.ok(error instanceof SalvageError, String(error));
+          }
+        }),
+        { numRuns: 300 },
+      );
     });
 
   test('errors name the file and never its content', async () => {
