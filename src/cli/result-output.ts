@@ -96,6 +96,8 @@ async function runToFd(work: Transformation, openOutput: () => number, context: 
   });
   try {
     await untilAborted(running, context.signal);
+    // The same Ctrl-C may have ended whatever writes into our pipe: what was read then is not all there is.
+    context.signal.throwIfAborted();
   } finally {
     progress.end();
   }

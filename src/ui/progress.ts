@@ -56,7 +56,7 @@ export class Progress {
   advance(bytes: number, files = 0): void {
     this.#bytes += bytes;
     this.#files += files;
-    if (this.#output === undefined) return;
+    if (this.#output === undefined || (this.#bytes === 0 && this.#files === 0)) return;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#nextDrawMs) return;
     this.#nextDrawMs = nowMs + refreshMs;

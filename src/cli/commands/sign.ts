@@ -46,6 +46,7 @@ async function sign(files: readonly string[], options: Options, context: CliCont
   const signer = await loadSigner(signingKey, {
     requestPassphrase: passphraseRequester(options, context),
     agentSocket: context.env['SSH_AUTH_SOCK'],
+    signal: context.signal,
   });
   for (const file of files) {
     using input = openInput(file, context);
