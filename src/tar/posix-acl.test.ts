@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatAcl, parseAcl } from './posix-acl.ts';
+import { formatAcl, modeWithAcl, parseAcl } from './posix-acl.ts';
 
 const attribute = Buffer.from(
   '0200000001000600ffffffff02000700e803000004000400ffffffff080004000100000010000700ffffffff20000400ffffffff',
@@ -24,6 +24,11 @@ test('the texts of star, GNU tar and bsdtar', () => {
     'other::r--,user::rw-,mask::rwx,user:ada:rwx #effective:rwx\ngroup::r--,group:1:r--',
   ];
   for (const variant of texts) assert.deepEqual(parseAcl(variant, lookUp), attribute, variant);
+});
+
+test('the mask stands in the mode', () => {
+  assert.equal(modeWithAcl(0o4644, attribute), 0o4674);
+  assert.equal(modeWithAcl(0o640, Buffer.alloc(4)), 0o640);
 });
 
 test('what is no ACL', () => {

@@ -78,6 +78,21 @@ export function parseAcl(text: string, lookUp: LookUpId): Buffer | undefined {
   return attribute;
 }
 
+/**
+ * The mode of a file with this access ACL. The kernel shows the mask in place of the group's permissions, while some
+ * programs, libarchive among them, store the owning group's.
+ */
+export function modeWithAcl(mode: number, attribute: Buffer): number {
+  const permissions = new Map<number, number>();
+  for (let offset = 4; offset + 8 <= attribute.length; offset += 8) {
+    permissions.set(attribute.readUInt16LE(offset), attribute.readUInt16LE(offset + 2) & 7);
+  }
+  const [user, owningGroup, mask, other] = [0x01, 0x04, 0x10, 0x20].map((tag) => permissions.get(tag));
+  const group = mask ?? owningGroup;
+  if (user === undefined || group === undefined || other === undefined) return mode;
+  return (mode & 0o7000) | (user << 6) | (group << 3) | other;
+}
+
 function parsePermissions(letters: string): number | undefined {
   if (!/^[rwx-]{1,3}$/.test(letters)) return undefined;
   return (letters.includes('r') ? 4 : 0) | (letters.includes('w') ? 2 : 0) | (letters.includes('x') ? 1 : 0);

@@ -1,6 +1,6 @@
 import type { FileEntry, FileType } from '../posix/file-entry.ts';
 import { decodePaxRecords, parsePaxTime } from './pax-records.ts';
-import { aclAttributes, parseAcl, type LookUpId } from './posix-acl.ts';
+import { aclAttributes, modeWithAcl, parseAcl, type LookUpId } from './posix-acl.ts';
 import { parseDecimal, SparseMap } from './sparse-map.ts';
 import {
   blockSize,
@@ -191,6 +191,7 @@ export class TarReader {
     }
     const holes = map?.holes(size) ?? [];
     const xattrs = decodeAttributes(records, this.#lookUpId);
+    const accessAcl = xattrs.get('system.posix_acl_access');
     const link = type === 'symlink' || type === 'hardlink';
     const linkname = bytes('linkpath') ?? header.linkname;
     this.#handler.entry({
@@ -198,7 +199,7 @@ export class TarReader {
       absolute: rawPath[0] === 0x2f,
       offset,
       type,
-      mode: header.mode,
+      mode: accessAcl ? modeWithAcl(header.mode, accessAcl) : header.mode,
       uid: number('uid') ?? Math.max(0, header.uid),
       gid: number('gid') ?? Math.max(0, header.gid),
       user: text('uname') ?? header.user.toString('utf8'),
