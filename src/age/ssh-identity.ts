@@ -16,6 +16,8 @@ export interface SshIdentityOptions {
   readonly requestPassphrase: RequestPassphrase;
   /** Reads KEY.pub. Needed only for an encrypted PKCS#1 or PKCS#8 file, which hides its public key. */
   readonly publicKeyFile?: () => Uint8Array | undefined;
+  /** Ends the work of unlocking the key. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -93,11 +95,11 @@ class SshIdentity implements Identity {
   }
 
   async #askAndUnlock(): Promise<KeyObject> {
-    const { name, requestPassphrase } = this.#options;
+    const { name, requestPassphrase, signal } = this.#options;
     const passphrase = this.#file.encrypted
       ? await requestPassphrase(`Enter the passphrase for "${name}"`)
       : undefined;
-    const { key, publicKey } = await this.#file.unlock(passphrase);
+    const { key, publicKey } = await this.#file.unlock(passphrase, signal);
     if (!asBuffer(publicKey.blob).equals(this.#publicKey.blob))
       throw new SalvageError(
         'bad-key',

@@ -12,6 +12,8 @@ export interface LoadSignerOptions {
   readonly requestPassphrase: RequestPassphrase;
   /** What SSH_AUTH_SOCK says. */
   readonly agentSocket: string | undefined;
+  /** Ends the work of unlocking a key. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -34,7 +36,7 @@ export async function loadSigner(path: string, options: LoadSignerOptions): Prom
   const passphrase = file.encrypted
     ? await requestPassphrase(`Enter the passphrase for "${path}"`)
     : undefined;
-  return privateKeySigner(await file.unlock(passphrase));
+  return privateKeySigner(await file.unlock(passphrase, options.signal));
 }
 
 function signerInAgent(path: string, content: Uint8Array, agentSocket: string | undefined): Signer {

@@ -46,6 +46,15 @@ test('bcrypt_pbkdf: refuses no rounds and absurdly many', async () => {
     await assert.rejects(bcryptPbkdf(utf8Bytes('p'), utf8Bytes('s'), rounds, 48), { code: 'bad-key' });
 });
 
+test('bcrypt_pbkdf: stops when the run does', async () => {
+  const controller = new AbortController();
+  const derived = bcryptPbkdf(utf8Bytes('p'), utf8Bytes('s'), maxBcryptRounds, 48, controller.signal);
+  const reason = new Error('stopped');
+  controller.abort(reason);
+  await assert.rejects(derived, reason);
+  await assert.rejects(bcryptPbkdf(utf8Bytes('p'), utf8Bytes('s'), 1, 48, controller.signal), reason);
+});
+
 test('Poly1305: RFC 8439 section 2.5.2, and what OpenSSL makes of it', () => {
   const key = Buffer.from('85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b', 'hex');
   assert.equal(

@@ -49,10 +49,10 @@ export function parseOpensshPrivateKey(blob: Uint8Array, fail: PrivateKeyFailure
   return {
     publicKey,
     encrypted: true,
-    async unlock(passphrase = '') {
+    async unlock(passphrase = '', signal) {
       if (passphrase === '') throw wrongPassphrase(fail, 'it is encrypted and no passphrase is given');
       const { keyBytes, ivBytes } = cipher;
-      const derived = await bcryptPbkdf(utf8Bytes(passphrase), salt, rounds, keyBytes + ivBytes);
+      const derived = await bcryptPbkdf(utf8Bytes(passphrase), salt, rounds, keyBytes + ivBytes, signal);
       const plain = cipher.decrypt(derived.subarray(0, keyBytes), derived.subarray(keyBytes), content, tag);
       const wrong = (): Error => wrongPassphrase(fail, 'the passphrase is wrong');
       if (!plain) throw wrong();

@@ -15,10 +15,10 @@ export interface PrivateKeyFile {
   readonly publicKey: PublicKey | undefined;
   readonly encrypted: boolean;
   /**
-   * Decrypts and checks the key. Throws bad-key; if the passphrase is missing or wrong, `isWrongPassphrase` is true for
-   * the error, and another passphrase may be tried.
+   * Decrypts and checks the key; this may take seconds, which an aborted signal ends. Throws bad-key; if the passphrase
+   * is missing or wrong, `isWrongPassphrase` is true for the error, and another passphrase may be tried.
    */
-  unlock(passphrase?: string): Promise<PrivateKey>;
+  unlock(passphrase?: string, signal?: AbortSignal): Promise<PrivateKey>;
 }
 
 /** Makes the errors of one key file; they all say which. */
