@@ -188,6 +188,16 @@ export class TargetDirectory {
     return isTemporary ? 'replaced' : 'made';
   }
 
+  /**
+   * True if what is there already is kept (and its metadata corrected, where the policy says so): nothing is to be fetched
+   * for this entry. The same as making it would find, without making anything.
+   */
+  keepsExisting(entry: FileEntry): boolean {
+    const directory = this.#place(entry.path);
+    const isThere = this.#status.readAt(directory.fd, this.#name.address);
+    return isThere && !this.#makeWay(entry, directory);
+  }
+
   /** Begins a file whose content comes in pieces; undefined if the one that is there is kept. */
   createFile(entry: FileEntry): TargetFile | undefined {
     const fd = this.#create(entry, this.#place(entry.path));
