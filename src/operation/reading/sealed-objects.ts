@@ -1,0 +1,159 @@
+import { headerLimits, HeaderParser } from '../../age/header.ts';
+import { openEnvelope } from '../../age/envelope.ts';
+import type { Identity } from '../../age/recipient.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { damagedObject, namingDamage } from '../../repository/damage.ts';
+import { fetchAsync, fetchSync, fromBytes, type Fetch } from '../../repository/pack/fetch.ts';
+import { PackReader, type SealedObject } from '../../repository/pack/pack-reader.ts';
+import type { ByteRange, Storage } from '../../storage/storage.ts';
+import { HeldRanges } from './held-ranges.ts';
+
+/** A header for a few recipients, post-quantum ones too, and the nonce after it. */
+const firstReadBytes = 16 * 1024;
+/** Readers kept open, each with a frame of 1 MiB as a rule. */
+const openReaders = 6;
+const keptKeys = 4096;
+
+/** An object that can be opened: what a worker thread needs to read it. */
+export interface OpenedObject extends SealedObject {
+  /** The first bytes of the object, header and nonce among them. */
+  readonly head: Uint8Array;
+}
+
+/** A pack that is read bit by bit from storage. */
+export class RemotePack {
+  readonly #reader: PackReader;
+  readonly #held: HeldRanges;
+  readonly #read: (range: ByteRange) => Promise<Uint8Array>;
+
+  constructor(reader: PackReader, held: HeldRanges, read: (range: ByteRange) => Promise<Uint8Array>) {
+    this.#reader = reader;
+    this.#held = held;
+    this.#read = read;
+  }
+
+  get reader(): PackReader {
+    return this.#reader;
+  }
+
+  /** The blob, if it has this SHA-256. @throws damaged */
+  async readBlob(offset: number, length: number, digest: Uint8Array): Promise<Uint8Array> {
+    return await this.run(this.#reader.readBlob(offset, length, digest));
+  }
+
+  async run<T>(work: Fetch<T>): Promise<T> {
+    return await fetchAsync(this.#held.serve(work), this.#read);
+  }
+}
+
+/**
+ * Opens the encrypted objects of a repository with the restorer's identities. The identities are asked once per object;
+ * what they answer is kept. Everything that storage returns is taken for hostile.
+ */
+export class SealedObjects {
+  readonly #storage: Storage;
+  readonly #identities: readonly Identity[];
+  readonly #signal: AbortSignal | undefined;
+  readonly #opened = new Map<string, Promise<OpenedObject>>();
+  readonly #packs = new Map<string, Promise<RemotePack>>();
+
+  constructor(storage: Storage, identities: readonly Identity[], signal?: AbortSignal) {
+    this.#storage = storage;
+    this.#identities = identities;
+    this.#signal = signal;
+  }
+
+  /**
+   * Finds out size and file key. `sizeBytes` saves a request where it is known.
+   * @throws damaged, no-identity-match, failed, and what an identity throws
+   */
+  async open(name: string, sizeBytes?: number): Promise<OpenedObject> {
+    return await remember(this.#opened, name, keptKeys, () => this.#open(name, sizeBytes));
+  }
+
+  /** A pack to read from, frame by frame. @throws as `open` */
+  async pack(name: string): Promise<RemotePack> {
+    return await remember(this.#packs, name, openReaders, async () => {
+      const object = await this.open(name);
+      const read = (range: ByteRange): Promise<Uint8Array> => this.#read(name, range);
+      const held = new HeldRanges(object.head);
+      const reader = await fetchAsync(held.serve(PackReader.open(object)), read);
+      return new RemotePack(reader, held, read);
+    });
+  }
+
+  /** The content of a document in memory, such as root.age. @throws as `open` */
+  async openDocument(name: string, sealed: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+    const key = await this.#openHeader(name, sealed, () => Promise.resolve(undefined));
+    const object: SealedObject = { name, sizeBytes: sealed.length, ...key };
+    const read = fromBytes(sealed);
+    return fetchSync(fetchSync(PackReader.open(object), read).readDocument(maxBytes), read);
+  }
+
+  async #open(name: string, knownSize: number | undefined): Promise<OpenedObject> {
+    const head = await this.#read(name, { offset: 0, length: firstReadBytes });
+    const isWhole = head.length < firstReadBytes;
+    const sizeBytes = isWhole ? head.length : (knownSize ?? (await this.#sizeOf(name)));
+    const key = await this.#openHeader(name, head, async (from) =>
+      isWhole ? undefined : await this.#read(name, { offset: from, length: headerLimits.bytes }),
+    );
+    return { name, sizeBytes, head, ...key };
+  }
+
+  async #openHeader(
+    name: string,
+    head: Uint8Array,
+    more: (from: number) => Promise<Uint8Array | undefined>,
+  ): Promise<{ headerBytes: number; fileKey: Uint8Array }> {
+    try {
+      const parser = new HeaderParser();
+      if (!parser.push(head)) {
+        const rest = await more(head.length);
+        if (!rest || !parser.push(rest)) parser.finish();
+      }
+      const header = parser.header!;
+      const fileKey = await openEnvelope(header, this.#identities);
+      if (!fileKey)
+        throw new SalvageError(
+          'no-identity-match',
+          `Cannot open "${name}": none of the ${this.#identities.length} identities fits`,
+          {
+            hint: 'Name the private key that belongs to one of the recipients of this repository, with -i.',
+            details: { object: name },
+          },
+        );
+      return { headerBytes: header.bytes.length, fileKey };
+    } catch (error) {
+      // What is wrong with an identity is not the object's fault.
+      if (error instanceof SalvageError && !error.code.startsWith('age-')) throw error;
+      throw namingDamage(name, error);
+    }
+  }
+
+  async #read(name: string, range: ByteRange): Promise<Uint8Array> {
+    const bytes = await this.#storage.read(name, range, this.#signal);
+    if (!bytes) throw damagedObject(name, 'it is missing');
+    return bytes;
+  }
+
+  async #sizeOf(name: string): Promise<number> {
+    const stat = await this.#storage.stat(name, this.#signal);
+    if (!stat) throw damagedObject(name, 'it is missing');
+    return stat.sizeBytes;
+  }
+}
+
+/** What is known under a key, or is being found out. Failures are not kept, and of the rest the `capacity` newest. */
+function remember<T>(
+  known: Map<string, Promise<T>>,
+  key: string,
+  capacity: number,
+  find: () => Promise<T>,
+): Promise<T> {
+  const found = known.get(key) ?? find();
+  known.delete(key);
+  known.set(key, found);
+  if (known.size > capacity) known.delete(known.keys().next().value!);
+  found.catch(() => known.delete(key));
+  return found;
+}

@@ -1,0 +1,72 @@
+import type { ErrorCode } from '../../errors/salvage-error.ts';
+import type { Overwrite } from '../../posix/target-directory.ts';
+import type { PackId } from '../../repository/ids.ts';
+import type { SealedObject } from '../../repository/pack/pack-reader.ts';
+
+/** How the target is written, by the planner and by every worker alike. */
+export interface TargetSettings {
+  readonly target: string;
+  readonly overwrite: Overwrite;
+  readonly numericIds: boolean;
+  readonly allowDevices: boolean;
+  readonly owners: boolean | undefined;
+}
+
+export interface RestoreSettings extends TargetSettings {
+  readonly madeSinceNs: bigint;
+}
+
+/** Restore what is in one pack. */
+export interface PackJob {
+  readonly kind: 'pack';
+  readonly pack: PackId;
+  readonly object: SealedObject;
+  /** The first bytes of the pack. */
+  readonly head: Uint8Array;
+  /** Read all of it and check its SHA-256; else only the frames that are needed, and check each blob's. */
+  readonly whole: boolean;
+  /** Of a FileBatchWriter. */
+  readonly batch: Uint8Array;
+}
+
+/** Read restored files again and compare the SHA-256 of every blob. */
+export interface CheckJob {
+  readonly kind: 'check';
+  readonly batch: Uint8Array;
+}
+
+/** Let go of what is open. */
+export interface EndJob {
+  readonly kind: 'end';
+}
+
+export type RestoreJob = PackJob | CheckJob | EndJob;
+
+export interface LostFile {
+  readonly path: Uint8Array;
+  /** Of a file that spans packs. */
+  readonly spread: number | undefined;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export interface PlainProblem {
+  readonly path: Uint8Array;
+  readonly what: string;
+  readonly message: string;
+}
+
+export interface RestoreAnswer {
+  /** Whole files that were written. */
+  readonly files: number;
+  /** Whole files that the overwrite policy keeps. */
+  readonly kept: number;
+  /** Bytes of content written, or checked. */
+  readonly bytes: number;
+  readonly lost: readonly LostFile[];
+  readonly problems: readonly PlainProblem[];
+  /** What is wrong with the pack itself, although some or all of it could be used. */
+  readonly damage: string | undefined;
+  /** Why nothing more can be written. */
+  readonly fatal: string | undefined;
+}
