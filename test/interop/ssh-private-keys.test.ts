@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -33,6 +33,8 @@ describe('private keys of ssh-keygen', needsPeers, () => {
   let folder: string;
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'salvage-ssh-'));
+    make('rsa', '-t', 'rsa', '-b', '2048', '-N', '');
+    make('ecdsa', '-t', 'ecdsa', '-b', '521', '-N', '');
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -40,6 +42,13 @@ describe('private keys of ssh-keygen', needsPeers, () => {
   const make = (name: string, ...args: string[]): string => {
     const path = join(folder, name);
     keygen('-q', '-C', 'a comment', '-f', path, ...args);
+    return path;
+  };
+  /** A key of `before` in another form: to find new RSA primes for each test would take long. */
+  const convert = (source: string, name: string, ...args: string[]): string => {
+    const path = join(folder, name);
+    for (const suffix of ['', '.pub']) copyFileSync(join(folder, source + suffix), path + suffix);
+    keygen('-q', '-p', '-P', '', '-f', path, ...args);
     return path;
   };
   const unlock = async (path: string, secret?: string): Promise<void> => {
@@ -62,14 +71,16 @@ describe('private keys of ssh-keygen', needsPeers, () => {
       unlock(make(`ed-${cipher}`, '-t', 'ed25519', '-a', '1', '-Z', cipher, '-N', passphrase), passphrase));
 
   test('rsa encrypted with the default cipher', () =>
-    unlock(make('rsa', '-t', 'rsa', '-b', '2048', '-a', '2', '-N', passphrase), passphrase));
+    unlock(convert('rsa', 'rsa-locked', '-a', '2', '-N', passphrase), passphrase));
+
+  test('rsa 2048 and ecdsa 521 in the clear', async () => {
+    for (const type of ['rsa', 'ecdsa']) await unlock(join(folder, type));
+  });
 
   for (const [type, bits] of [
     ['ed25519', '256'],
-    ['rsa', '3072'],
     ['ecdsa', '256'],
     ['ecdsa', '384'],
-    ['ecdsa', '521'],
   ] as const)
     test(`${type} ${bits} in the clear`, () =>
       unlock(make(`clear-${type}-${bits}`, '-t', type, '-b', bits, '-N', '')));
@@ -78,7 +89,7 @@ describe('private keys of ssh-keygen', needsPeers, () => {
     for (const type of ['rsa', 'ecdsa'])
       for (const secret of [undefined, passphrase])
         test(`${type} as ${format}, ${secret ? 'encrypted' : 'in the clear'}`, () =>
-          unlock(make(`${format}-${type}-${secret}`, '-t', type, '-m', format, '-N', secret ?? ''), secret));
+          unlock(convert(type, `${format}-${type}-${secret}`, '-m', format, '-N', secret ?? ''), secret));
 
   test('ed25519 as PKCS#8, which ssh-keygen 9.2 does not write but openssl does', async () => {
     const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
@@ -141,12 +152,9 @@ describe('private keys of ssh-keygen', needsPeers, () => {
       assert.equal(readFileSync(path, 'utf8').length, pem.length);
     });
 
-  for (const [type, bits] of [
-    ['rsa', '2048'],
-    ['ecdsa', '521'],
-  ] as const)
+  for (const type of ['rsa', 'ecdsa'])
     test(`a damaged ${type} key is refused, or signs as it should`, async () => {
-      const path = make(`damaged-${type}`, '-t', type, '-b', bits, '-N', '');
+      const path = join(folder, type);
       const blob = Buffer.from(readFileSync(path, 'utf8').replace(/-----.*-----/g, ''), 'base64');
       const message = { namespace: 'n', hash: 'sha256', digest: new Uint8Array(32) } as const;
       await fc.assert(

@@ -34,7 +34,7 @@ const digest = (hash: SshsigHash): Uint8Array => createHash(hash).update(message
 const keyTypes = [
   ['ed25519', '256'],
   ['rsa', '2048'],
-  ['rsa', '3072'],
+  ['rsa', '2056'],
   ['ecdsa', '256'],
   ['ecdsa', '384'],
   ['ecdsa', '521'],
@@ -186,7 +186,7 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
       while (!existsSync(socketPath)) await new Promise((resolve) => setTimeout(resolve, 20));
       const env = { ...process.env, SSH_AUTH_SOCK: socketPath };
       const held = keyTypes
-        .filter(([type, bits]) => type !== 'rsa' || bits !== '3072')
+        .filter(([type, bits]) => type !== 'rsa' || bits !== '2056')
         .map(([type, bits]) => keyPath(type, bits));
       for (const path of held) execFileSync('ssh-add', ['-q', path], { env });
       const listed = (await listAgentKeys(socketPath)).map((key) => fingerprint(key));
@@ -199,7 +199,7 @@ describe('SSHSIG with ssh-keygen', needsPeers, () => {
         const signature = await ours.sign({ namespace, hash: 'sha512', digest: digest('sha512') });
         assert.equal(theirVerdict(signature), 0);
       }
-      const absent = publicKey(keyPath('rsa', '3072'));
+      const absent = publicKey(keyPath('rsa', '2056'));
       assert.equal(await agentHasKey(socketPath, absent), false);
       await assert.rejects(
         agentSigner(absent, socketPath).sign({ namespace, hash: 'sha512', digest: digest('sha512') }),
