@@ -57,6 +57,8 @@ interface Pending {
   readonly mtimeNs: bigint;
 }
 
+/** The clocks of local file systems tick every 1 to 10 ms. */
+const longestTickMs = 20;
 const openDirectories = 256;
 const directoryFlags = flag.readOnly | flag.directory | flag.noFollow | flag.closeOnExec;
 const createFlags = flag.writeOnly | flag.create | flag.exclusive | flag.noFollow | flag.closeOnExec;
@@ -112,7 +114,7 @@ export class TargetDirectory {
       keepSetIds: options.keepSetIds ?? isRoot,
       onProblem: options.onProblem,
     });
-    this.madeSinceNs = options.madeSinceNs ?? this.#now();
+    this.madeSinceNs = options.madeSinceNs ?? this.#startOfRun();
   }
 
   /** Opens the directory to write below, which is made if it does not exist. Throws SalvageError 'failed'. */
@@ -618,7 +620,18 @@ export class TargetDirectory {
     return status.birthTimeNs >= this.madeSinceNs;
   }
 
-  // The file system's clock is coarser than ours and may be another machine's: ask for the time of a new file.
+  // A moment by the clock of the target's file system, which is coarse and may be another machine's, and later than
+  // whatever is there: what was made in the same tick as the run's beginning must not pass for ours.
+  #startOfRun(): bigint {
+    const before = this.#now();
+    for (let waited = 0; waited < longestTickMs; waited++) {
+      const now = this.#now();
+      if (now > before) return now;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+    return before + 1n;
+  }
+
   #now(): bigint {
     const { openat, close, unlinkat } = this.#calls;
     const here = this.#otherName.latin1('.');
