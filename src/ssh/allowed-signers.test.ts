@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { SalvageError } from '../errors/salvage-error.ts';
 import {
   authorizeSigner,
   checkNotRevoked,
@@ -107,4 +109,30 @@ test('revoked keys', () => {
     message: /binary KRL/,
   });
   assert.throws(() => parseRevokedKeys(Buffer.from('junk')), { code: 'bad-key' });
+});
+
+test('whatever the text, a list or a SalvageError', () => {
+  const piece = fc.constantFrom(
+    'web-1',
+    ' ',
+    '"',
+    ',',
+    '=',
+    'namespaces="a"',
+    'cert-authority',
+    '#',
+    '\\',
+    line,
+    'valid-after="2026',
+  );
+  fc.assert(
+    fc.property(fc.array(fc.oneof(piece, fc.string({ maxLength: 4 })), { maxLength: 8 }), (pieces) => {
+      try {
+        parseAllowedSigners(pieces.join(''));
+      } catch (error) {
+        assert.ok(error instanceof SalvageError);
+      }
+    }),
+    { numRuns: 500 },
+  );
 });

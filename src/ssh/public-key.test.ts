@@ -52,6 +52,7 @@ test('lines: with and without options and comment', () => {
 test('key types that cannot be used are recognised', () => {
   for (const type of [
     'ssh-dss',
+    'ssh-of-tomorrow@example.org',
     'ssh-ed25519-cert-v01@openssh.com',
     'ecdsa-sha2-nistp256-cert-v01@openssh.com',
   ])
@@ -73,7 +74,9 @@ test('malformed lines are errors that do not repeat them', () => {
     `ssh-rsa ${good}`,
     `ssh-ed25519 ${base64('ssh-ed25519', new Uint8Array(31))}`,
     `ssh-ed25519 ${base64('ssh-ed25519', new Uint8Array(32), '')}`,
-    `ssh-secret ${base64('ssh-secret', '')}`,
+    `ssh-secret ${base64('ssh-Secret', '')}`,
+    `ssh-secret ${base64('ssh-other', '')}`,
+    `ssh-secret ${good}`,
     `ssh-rsa ${base64('ssh-rsa', Uint8Array.of(1, 0, 1), Uint8Array.of(0x80))}`,
     `ssh-rsa ${base64('ssh-rsa', Uint8Array.of(0, 1), Uint8Array.of(1))}`,
     `ssh-rsa ${base64('ssh-rsa', '', Uint8Array.of(1))}`,
