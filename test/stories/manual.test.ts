@@ -1,0 +1,18 @@
+// Every ```sh block of the manual runs as it stands, page by page, in a folder of its own.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createSandbox } from '../support/cli.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+
+for (const page of ['docs/manual/encrypt-and-decrypt.md'])
+  test(`the commands of ${page} work`, async (t) => {
+    const text = readFileSync(join(root, page), 'utf8');
+    const blocks = [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, block]) => block!);
+    assert.ok(blocks.length > 0);
+    const { code, stderr } = await createSandbox(t).shell(`set -x\n${blocks.join('\n')}`);
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /^(salvage|warning):/m);
+  });
