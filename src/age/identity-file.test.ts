@@ -1,18 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inspect } from 'node:util';
 import { asBuffer, concatBytes, toHex, utf8Bytes } from '../bytes/bytes.ts';
 import { decryptStream } from './decrypt-stream.ts';
 import { encryptStream } from './encrypt-stream.ts';
 import { createEnvelope, openEnvelope } from './envelope.ts';
 import { formatIdentityFile, generateIdentity } from './generate.ts';
 import { parseHeader } from './header.ts';
+import { HybridRecipient } from './hybrid.ts';
 import { parseIdentityFile } from './identity-file.ts';
 import type { Identity, Recipient } from './recipient.ts';
 import { ScryptRecipient } from './scrypt.ts';
+import { X25519Recipient } from './x25519.ts';
 
 const created = new Date('2026-01-02T03:04:05.678Z');
 const native = generateIdentity();
 const hybrid = generateIdentity('hybrid');
+
+/** Only native keys have a text. */
+function textOf(recipient: Recipient | undefined): string {
+  assert.ok(recipient instanceof X25519Recipient || recipient instanceof HybridRecipient);
+  return recipient.toString();
+}
 
 function parse(bytes: string | Uint8Array, passphrases: string[] = []): Identity[] {
   return parseIdentityFile(typeof bytes === 'string' ? utf8Bytes(bytes) : bytes, {
@@ -50,7 +59,7 @@ test('a file as age-keygen writes it', async () => {
   for (const [index, { recipient }] of [native, hybrid].entries()) {
     const { fileKey, header } = await createEnvelope([recipient]);
     assert.equal(toHex((await openEnvelope(parseHeader(header), [both[index]!]))!), toHex(fileKey));
-    assert.equal(String((await both[index]!.recipients!())[0]), recipient.toString());
+    assert.equal(textOf((await both[index]!.recipients!())[0]), recipient.toString());
   }
 });
 
@@ -67,7 +76,7 @@ test('a file encrypted to a passphrase asks for it when it is needed, once', asy
     });
     for (const _ of [1, 2])
       assert.equal(toHex((await openEnvelope(parseHeader(header), [identity!]))!), toHex(fileKey));
-    assert.equal(String((await identity!.recipients!())[0]), native.recipient.toString());
+    assert.equal(textOf((await identity!.recipients!())[0]), native.recipient.toString());
     const stranger = await createEnvelope([generateIdentity().recipient]);
     assert.equal(await openEnvelope(parseHeader(stranger.header), [identity!]), undefined);
   }
@@ -111,7 +120,7 @@ test('what is malformed is refused with its line, and nothing of it is repeated'
 
 test('nothing shows the secret but toSecretString', () => {
   for (const identity of [native, hybrid])
-    assert.ok(!JSON.stringify([String(identity), identity, Object.entries(identity)]).includes('SECRET'));
+    assert.ok(!inspect(identity, { showHidden: true, depth: 5 }).includes('SECRET'));
 });
 
 test('a stream that is opened with several identities', async () => {
