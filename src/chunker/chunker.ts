@@ -11,6 +11,8 @@ const normalBlobBytes: number = 896 * kib;
 const strictMask: number = -1 << (32 - 21);
 const looseMask: number = -1 << (32 - 18);
 
+const scanBytes = 4 * kib;
+
 /** Length of the secret from which the gear values come. */
 export const chunkerSeedBytes = 32;
 
@@ -20,6 +22,7 @@ export const chunkerSeedBytes = 32;
  */
 export class Chunker {
   readonly #gear: Int32Array;
+  readonly #hash = new Int32Array(1);
 
   /** @throws RangeError if the seed has not `chunkerSeedBytes` bytes */
   constructor(seed: Uint8Array) {
@@ -33,21 +36,42 @@ export class Chunker {
    */
   cut(bytes: Uint8Array, start: number, end: number): number {
     if (end - start <= minBlobBytes) return end - start;
-    const gear = this.#gear;
     const normal = Math.min(end, start + normalBlobBytes);
     const last = Math.min(end, start + maxBlobBytes);
-    let hash = 0;
-    let at = start + minBlobBytes;
-    while (at < normal) {
-      hash = ((hash << 1) + gear[bytes[at++]!]!) | 0;
-      if ((hash & strictMask) === 0) return at - start;
-    }
-    while (at < last) {
-      hash = ((hash << 1) + gear[bytes[at++]!]!) | 0;
-      if ((hash & looseMask) === 0) return at - start;
-    }
-    return last - start;
+    this.#hash[0] = 0;
+    const cut =
+      this.#scan(bytes, start + minBlobBytes, normal, strictMask) ||
+      this.#scan(bytes, normal, last, looseMask);
+    return (cut || last) - start;
   }
+
+  /** In short calls: a function that is entered often is optimized whole, one that loops long stays three times slower. */
+  #scan(bytes: Uint8Array, start: number, end: number, mask: number): number {
+    for (let at = start; at < end; at += scanBytes) {
+      const cut = roll(this.#gear, bytes, at, Math.min(end, at + scanBytes), mask, this.#hash);
+      if (cut > 0) return cut;
+    }
+    return 0;
+  }
+}
+
+/** Rolls the hash in `state` on; the position after the first byte at which it has only zeros under `mask`, or 0. */
+function roll(
+  gear: Int32Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  mask: number,
+  state: Int32Array,
+): number {
+  let hash = state[0]!;
+  let at = start;
+  while (at < end) {
+    hash = ((hash << 1) + gear[bytes[at++]!]!) | 0;
+    if ((hash & mask) === 0) return at;
+  }
+  state[0] = hash;
+  return 0;
 }
 
 /** 256 values of 32 bits: SHAKE-256 of "salvage-gear-v1" and the seed, 1,024 bytes, little-endian. */

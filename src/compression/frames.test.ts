@@ -79,7 +79,7 @@ test('a seek table comes back, and its bytes are those of the seekable format', 
   const table = encodeSeekTable(entries);
   assert.equal(
     Buffer.from(table).toString('hex'),
-    '5e2a4d18' + '19000000' + '0100000002000000' + 'ffffffff00000000' + '02000000' + '00' + 'b1ea928f',
+    '5e2a4d18190000000100000002000000ffffffff000000000200000000b1ea928f',
   );
   assert.equal(parseSeekFooter(table.subarray(-seekFooterBytes), 2), table.length);
   assert.deepEqual(parseSeekTable(table), entries);

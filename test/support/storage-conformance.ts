@@ -10,7 +10,7 @@ import type { ObjectStat, Storage } from '../../src/storage/storage.ts';
 
 export interface StorageUnderTest {
   /** An empty storage. Several instances on the same place are several clients. */
-  open(): Promise<{ storage: Storage; second: Storage; close(): Promise<void> }>;
+  open(): Promise<{ storage: Storage; second: Storage; close: () => Promise<void> }>;
   /** Size of the largest object that is tried. Default 20 MiB. */
   readonly bigBytes?: number;
 }
