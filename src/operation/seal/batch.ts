@@ -26,6 +26,9 @@ export interface Batch {
   readonly items: readonly BatchItem[];
 }
 
+/** What a worker is told. */
+export type SealRequest = Batch | 'end';
+
 /** The answer to a batch. */
 export interface SealedBatch {
   /** Compressed, one piece after the other. */
