@@ -1,6 +1,7 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { isBelow, isTreePath } from '../../repository/tree/tree-path.ts';
+import type { OpenSnapshot } from '../open-snapshot.ts';
 
 export interface SelectionOptions {
   /** Stored paths, with or without a slash in front; none for everything. */
@@ -46,9 +47,33 @@ export class Selection {
     return isWithin ? this.map(path, false) : undefined;
   }
 
-  /** True if what lies at this path of the target is none of ours to delete, since the snapshot's was not wanted. */
-  protects(path: Buffer, isDirectory: boolean): boolean {
-    return this.map(path, isDirectory) === undefined;
+  /**
+   * Tells of a path in the target whether it lies where the selection restores to and would be wanted if the snapshot had
+   * it. @throws usage if a path in the target does not tell which path in the snapshot it comes from
+   */
+  originOf(): (path: Buffer, isDirectory: boolean) => boolean {
+    const { paths } = this;
+    const [only, ...more] = paths ?? [];
+    if (this.#strip === 0)
+      return (path, isDirectory) => {
+        const isWithin = !paths || paths.some((top) => path.equals(top) || isBelow(path, top));
+        return isWithin && this.map(path, isDirectory) !== undefined;
+      };
+    const parts = only?.toString('latin1').split('/') ?? [];
+    if (!only || more.length > 0 || parts.length < this.#strip)
+      throw new SalvageError(
+        'usage',
+        'Cannot delete with --strip-components: what is in the target has no one origin',
+        {
+          hint: 'Name one path of the snapshot that has at least as many parts as are left out.',
+        },
+      );
+    const prefix = Buffer.from(`${parts.slice(0, this.#strip).join('/')}/`, 'latin1');
+    return (path, isDirectory) => {
+      const origin = Buffer.concat([prefix, path]);
+      const isWithin = origin.equals(only) || isBelow(origin, only);
+      return isWithin && this.map(origin, isDirectory) !== undefined;
+    };
   }
 }
 
@@ -86,4 +111,31 @@ function stripped(path: Buffer, count: number): Buffer | undefined {
     start = slash + 1;
   }
   return path.subarray(start);
+}
+
+/** @throws usage for a path that the snapshot does not have */
+export async function checkPathsExist(
+  snapshot: OpenSnapshot,
+  selection: Selection,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const path of selection.paths ?? []) {
+    let isThere = false;
+    try {
+      for await (const { records } of snapshot.readTree({ path, ...(signal && { signal }) })) {
+        isThere = records.length > 0;
+        break;
+      }
+    } catch (error) {
+      // A damaged tree is for the restore to report, entry by entry.
+      if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
+      isThere = true;
+    }
+    if (!isThere)
+      throw new SalvageError(
+        'usage',
+        `Cannot find "${path.toString()}": snapshot ${snapshot.signed.id} has no such path`,
+        { hint: `"salvage ls ${snapshot.signed.id}" shows what it has.` },
+      );
+  }
 }

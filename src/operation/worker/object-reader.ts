@@ -18,6 +18,11 @@ export class ObjectReader {
     this.#access = access;
   }
 
+  /** True if each reading is a request that travels. */
+  get isRemote(): boolean {
+    return this.#access.kind === 'ask';
+  }
+
   /**
    * Reads into `into` from `offset` on and returns how many bytes: fewer than it holds only at the end of the object.
    * @throws damaged if there is no such object, failed if it cannot be read

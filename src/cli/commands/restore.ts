@@ -1,0 +1,250 @@
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import type { Overwrite } from '../../posix/target-directory.ts';
+import { deleteOthers } from '../../operation/restore/delete-others.ts';
+import { previewRestore, type PreviewSummary } from '../../operation/restore/preview.ts';
+import { restore, type LostEntry, type RestoreSummary } from '../../operation/restore/restore.ts';
+import { checkPathsExist, Selection } from '../../operation/restore/selection.ts';
+import { ExcludeRules } from '../../source/exclude-rules.ts';
+import { formatDuration } from '../../ui/duration.ts';
+import { escapeForTerminal } from '../../ui/escape.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import type { IdentityFlag } from '../key-flags.ts';
+import { parseSize } from '../parse-size.ts';
+import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
+
+interface Options extends ReadingFlags {
+  readonly target: string;
+  readonly include?: readonly string[];
+  readonly includeFrom?: readonly string[];
+  readonly exclude?: readonly string[];
+  readonly excludeFrom?: readonly string[];
+  readonly stripComponents: number;
+  readonly overwrite: Overwrite;
+  readonly delete?: boolean;
+  readonly verify?: boolean;
+  readonly numericIds?: boolean;
+  readonly allowDevices?: boolean;
+  readonly memory?: string;
+  readonly threads?: number;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage restore latest --repo /backup/web-1 -i ~/.ssh/id_ed25519 --target /tmp/restored',
+  'salvage restore 12 srv/www --repo /backup/web-1 -i ~/.ssh/id_ed25519 --target /tmp/restored --verify',
+];
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .argument(
+      '<snapshot>',
+      '"latest", a number, an id or the beginning of one, as "salvage snapshots" shows them',
+    )
+    .argument('[path...]', 'only these paths, as "salvage ls" shows them, and what is below them');
+  const identities = addReadingFlags(program);
+  program
+    .requiredOption('-t, --target <folder>', 'restore below FOLDER, which is made if it is not there')
+    .option('--include <pattern>', 'only what PATTERN matches, as in gitignore(5) (repeatable)', collect)
+    .option('--include-from <file>', 'only what the patterns in FILE match (repeatable)', collect)
+    .option('--exclude <pattern>', 'not what PATTERN matches (repeatable)', collect)
+    .option('--exclude-from <file>', 'not what the patterns in FILE match (repeatable)', collect)
+    .addOption(
+      new Option('--strip-components <number>', 'leave out so many parts at the front of every path')
+        .argParser((text) => parseNumber(text, '--strip-components', 0, 1000))
+        .default(0),
+    )
+    .addOption(
+      new Option('--overwrite <policy>', 'what to do with a file that is there already')
+        .choices(['never', 'if-newer', 'if-different', 'always'])
+        .default('if-different'),
+    )
+    .option('--delete', 'delete what is in the target and not in the snapshot')
+    .option('--verify', 'read again what was restored, and compare')
+    .option('--numeric-ids', 'owners by number, whatever their names are here')
+    .option('--allow-devices', 'make device nodes too')
+    .option('--memory <size>', 'use at most so much memory (default: 250M)')
+    .addOption(
+      new Option('--threads <number>', 'restore on so many threads').argParser((text) =>
+        parseNumber(text, '--threads', 1, 64),
+      ),
+    )
+    .option('-n, --dry-run', 'say what would be restored and deleted, and write nothing')
+    .option('--json', 'print events and the summary, one JSON object to a line')
+    .action((snapshot: string, paths: string[], options: Options) =>
+      run(snapshot, paths, options, identities, context),
+    );
+}
+
+/** What a process takes before it restores anything. */
+const baseMemoryBytes = 154 * 1024 * 1024;
+
+async function run(
+  selector: string,
+  paths: readonly string[],
+  options: Options,
+  flags: readonly IdentityFlag[],
+  context: CliContext,
+): Promise<void> {
+  const { terminal, signal, clock } = context;
+  const started = clock.monotonicMs();
+  const patterns = (list: readonly string[] = [], files: readonly string[] = []): string[] => [
+    ...list,
+    ...files.flatMap((file) => ExcludeRules.readPatterns(file)),
+  ];
+  const selection = new Selection({
+    paths,
+    include: patterns(options.include, options.includeFrom),
+    exclude: patterns(options.exclude, options.excludeFrom),
+    stripComponents: options.stripComponents,
+  });
+  const memory = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
+  const reader = new RepositoryReader(options, flags, context);
+  const snapshot = await reader.open(selector);
+  await checkPathsExist(snapshot, selection, signal);
+  const target = resolve(options.target);
+  const { overwrite } = options;
+  const name = (path: Uint8Array): string => `"${escapeForTerminal(path)}"`;
+  const emit = async (event: object): Promise<void> => {
+    if (options.json) await context.stdout.write(`${JSON.stringify(event)}\n`);
+  };
+  const sayDelete = async (path: Buffer): Promise<void> => {
+    if (options.json) await emit({ event: 'delete', path: path.toString() });
+    else if (options.dryRun) await context.stdout.write(`delete ${escapeForTerminal(path)}\n`);
+    else terminal.detail(`deleted ${name(path)}`);
+  };
+
+  if (options.dryRun) {
+    const summary = await previewRestore(
+      snapshot,
+      { target, selection, overwrite },
+      async (path, what) => {
+        if (options.json) await emit({ event: what, path: path.toString() });
+        else if (what !== 'keep') await context.stdout.write(`${what} ${escapeForTerminal(path)}\n`);
+      },
+      signal,
+    );
+    const deleted = options.delete
+      ? await deleteOthers(snapshot, { target, selection, dryRun: true }, sayDelete, signal)
+      : 0;
+    await emit({ event: 'summary', snapshot: snapshot.signed.id, dryRun: true, ...summary, deleted });
+    return reportPreview(summary, deleted, context);
+  }
+
+  const progress = terminal.startProgress('restoring');
+  const lost: LostEntry[] = [];
+  const events: object[] = [];
+  let summary: RestoreSummary;
+  let deleted = 0;
+  try {
+    summary = await restore(
+      reader.storage,
+      snapshot,
+      reader.objects,
+      {
+        target,
+        selection,
+        overwrite,
+        numericIds: options.numericIds ?? false,
+        allowDevices: options.allowDevices ?? false,
+        check: options.verify ?? false,
+        ...(memory !== undefined && { memoryBytes: Math.max(0, memory - baseMemoryBytes) }),
+        ...(options.threads !== undefined && { threads: options.threads }),
+      },
+      {
+        onLost(entry) {
+          lost.push(entry);
+          terminal.warning(entry.message);
+          if (options.json)
+            events.push({ event: 'lost', path: entry.path.toString(), message: entry.message });
+        },
+        onProblem({ path, what, message }) {
+          terminal.warning(`Cannot set the ${what} of ${name(path)}: ${message}`);
+          if (options.json) events.push({ event: 'problem', path: path.toString(), what, message });
+        },
+        onDamage: (message) => terminal.warning(message),
+        onProgress: (bytes, files) => progress.advance(bytes, files),
+      },
+      signal,
+    );
+    if (options.delete && lost.length === 0)
+      deleted = await deleteOthers(snapshot, { target, selection, dryRun: false }, sayDelete, signal);
+    else if (options.delete) terminal.warning('Nothing was deleted, since not everything could be restored');
+  } finally {
+    progress.end();
+  }
+  const durationMs = clock.monotonicMs() - started;
+  for (const event of events) await emit(event);
+  await emit({ event: 'summary', snapshot: snapshot.signed.id, ...summary, deleted, durationMs });
+  report(snapshot.signed.id, summary, deleted, durationMs, context);
+  finish(summary, lost);
+}
+
+function report(
+  snapshot: string,
+  { files, directories, others, bytes, kept, checked }: RestoreSummary,
+  deleted: number,
+  durationMs: number,
+  { terminal }: CliContext,
+): void {
+  const parts = [
+    `Restored ${files} files (${formatSize(bytes)}), ${directories} folders and ${others} others of snapshot ${snapshot}`,
+    `in ${formatDuration(durationMs)}`,
+    ...(kept > 0 ? [`; ${kept} were right already or are kept`] : []),
+    ...(checked > 0 ? [`; ${checked} files read again and found right`] : []),
+    ...(deleted > 0 ? [`; ${deleted} others deleted`] : []),
+  ];
+  terminal.info(parts.join(' ').replaceAll(' ;', ';'));
+}
+
+function reportPreview(
+  { made, replaced, kept, bytes }: PreviewSummary,
+  deleted: number,
+  { terminal }: CliContext,
+): void {
+  terminal.info(
+    `Would make ${made}, replace ${replaced}, keep ${kept} and delete ${deleted}; ${formatSize(bytes)} to write`,
+  );
+}
+
+function finish({ lost, problems, damagedPacks }: RestoreSummary, entries: readonly LostEntry[]): void {
+  if (lost > 0) {
+    const isDamage = entries.some(({ code }) => code === 'damaged');
+    throw new SalvageError(
+      isDamage ? 'damaged' : 'failed',
+      `Cannot restore everything: ${lost} ${lost === 1 ? 'entry is' : 'entries are'} lost, each named above`,
+      {
+        hint: isDamage
+          ? 'An older snapshot may still have them: "salvage find" shows which ones do.'
+          : 'Run the same command again when the cause is mended: it goes on where it was.',
+      },
+    );
+  }
+  if (damagedPacks > 0)
+    throw new SalvageError(
+      'damaged',
+      'Restored everything, but parts of the repository are damaged, as named above',
+      {
+        hint: 'salvage verify --read-data tells what else is.',
+      },
+    );
+  if (problems > 0)
+    throw new SalvageError(
+      'failed',
+      `Restored everything, but ${problems} attributes could not be set, as named above`,
+    );
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+function parseNumber(text: string, flag: string, least: number, most: number): number {
+  const number = /^\d{1,4}$/.test(text) ? Number(text) : -1;
+  if (number < least || number > most)
+    throw new SalvageError('usage', `Cannot use ${flag} ${text}: give a number from ${least} to ${most}`);
+  return number;
+}

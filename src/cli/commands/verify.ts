@@ -1,0 +1,125 @@
+import type { Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import type { Trouble } from '../../operation/verify/trouble.ts';
+import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import type { IdentityFlag } from '../key-flags.ts';
+import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
+
+interface Options extends ReadingFlags {
+  readonly readData?: string | true;
+  readonly threads?: string;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage verify --repo /backup/web-1 --allowed-signers allowed_signers --signer web-1',
+  'salvage verify --repo /backup/web-1 --allowed-signers allowed_signers --signer web-1 --read-data',
+];
+
+export function register(program: Command, context: CliContext): void {
+  const identities = addReadingFlags(program);
+  program
+    .option(
+      '--read-data [share]',
+      'read everything that is stored and compare SHA-256; 10%: a tenth, chosen by chance',
+    )
+    .option('--threads <number>', 'read on so many threads')
+    .option('--json', 'print the result as one JSON object')
+    .action((options: Options) => run(options, identities, context));
+}
+
+async function run(options: Options, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
+  const { terminal, signal } = context;
+  const opens = flags.length > 0;
+  const readShare = parseShare(options.readData, opens);
+  const reader = new RepositoryReader(options, flags, context);
+  const { storage, trusted, heads, identities } = reader;
+  if (!trusted)
+    throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {
+      hint: 'Give --allowed-signers FILE and --signer HOST; the file must not come from the repository.',
+    });
+  const progress = terminal.startProgress('verifying');
+  let result: VerifyResult;
+  try {
+    result = await verify(
+      storage,
+      {
+        trusted,
+        remembered: (repository) => heads.read(repository),
+        seenHere: heads.at(storage.description),
+        readShare,
+        ...(opens && { identities }),
+        ...(options.threads !== undefined && { threads: parseThreads(options.threads) }),
+      },
+      {
+        onTrouble: ({ message }) => terminal.warning(message),
+        onTotal: (bytes, objects) => progress.setTotal(bytes, objects),
+        onProgress: (bytes, objects) => progress.advance(bytes, objects),
+      },
+      signal,
+    );
+  } finally {
+    progress.end();
+  }
+  const isClean = result.troubles.length === 0;
+  if (isClean && result.head) heads.write(result.head, storage.description);
+  if (options.json) await context.stdout.write(`${JSON.stringify(asJson(result))}\n`);
+  else report(result, context);
+  if (!isClean) throw found(result.troubles);
+}
+
+function report(result: VerifyResult, { terminal }: CliContext): void {
+  const { snapshots, objects, unfinished, unlisted, objectsRead, bytesRead, blobs, troubles, head } = result;
+  const read = objectsRead > 0 ? `, ${objectsRead} of them read (${formatSize(bytesRead)})` : '';
+  const opened = blobs > 0 ? `, ${blobs} blobs opened` : '';
+  terminal.info(
+    `${count(snapshots, 'snapshot')} with good signatures; ${count(objects, 'object')}${read}${opened}`,
+  );
+  if (unfinished > 0)
+    terminal.info(
+      `${count(unfinished, 'unfinished snapshot')} without a signature: harmless, the next backup goes on`,
+    );
+  if (unlisted > 0)
+    terminal.info(`${count(unlisted, 'object')} that no snapshot lists: harmless, prune removes them`);
+  if (troubles.length === 0 && head) terminal.info(`Clean. The newest snapshot is ${head.snapshot}`);
+  else if (troubles.length === 0) terminal.info('Clean: there are no snapshots yet');
+}
+
+function asJson({ head, troubles, ...numbers }: VerifyResult): object {
+  return { clean: troubles.length === 0, ...numbers, head: head ?? null, troubles };
+}
+
+function found(troubles: readonly Trouble[]): SalvageError {
+  const onlyUnreadable = troubles.every(({ kind }) => kind === 'unreadable');
+  return new SalvageError(
+    onlyUnreadable ? 'failed' : 'damaged',
+    `Cannot call the repository clean: ${count(troubles.length, 'thing')} found, each named above`,
+    {
+      hint: onlyUnreadable
+        ? 'Verify again when storage answers.'
+        : 'What can still be restored is restored by "salvage restore"; a host that backs up again heals what it still has.',
+    },
+  );
+}
+
+function parseShare(given: string | true | undefined, opens: boolean): number {
+  if (given === undefined) return opens ? 1 : 0;
+  if (given === true) return 1;
+  const percent = Number(/^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(given)?.[1]);
+  if (!(percent > 0 && percent <= 100))
+    throw new SalvageError('usage', `Cannot use --read-data=${given}: give a share such as 10%`);
+  return percent / 100;
+}
+
+function parseThreads(text: string): number {
+  const threads = /^\d{1,2}$/.test(text) ? Number(text) : 0;
+  if (threads < 1 || threads > 64)
+    throw new SalvageError('usage', `Cannot use --threads ${text}: give a number from 1 to 64`);
+  return threads;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,185 @@
+import { existsSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
+import type { Command } from 'commander';
+import type { Identity } from '../age/recipient.ts';
+import { asBuffer } from '../bytes/bytes.ts';
+import { SalvageError } from '../errors/salvage-error.ts';
+import { readPublicFile } from '../keys/key-file.ts';
+import { keyPaths } from '../keys/key-paths.ts';
+import {
+  asSnapshotId,
+  listSnapshots,
+  readRepositoryJson,
+  selectSnapshot,
+} from '../operation/open-repository.ts';
+import { openSnapshot, type OpenSnapshot } from '../operation/open-snapshot.ts';
+import { SealedObjects } from '../operation/reading/sealed-objects.ts';
+import {
+  readSignedSnapshot,
+  snapshotTime,
+  type SignedSnapshot,
+  type TrustedSigners,
+} from '../operation/reading/signed-snapshot.ts';
+import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
+import { sequenceOf, type SnapshotId } from '../repository/ids.ts';
+import { parseAllowedSigners } from '../ssh/allowed-signers.ts';
+import type { Storage } from '../storage/storage.ts';
+import { escapeForTerminal } from '../ui/escape.ts';
+import type { CliContext } from './context.ts';
+import {
+  addIdentityFlags,
+  addPassphraseFlags,
+  passphraseRequester,
+  type IdentityFlag,
+  type PassphraseFlags,
+} from './key-flags.ts';
+import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from './repository-options.ts';
+import { resolveIdentities } from './resolve-keys.ts';
+
+/** What addReadingFlags puts among the options of a command. */
+export interface ReadingFlags extends RepositoryFlag, PassphraseFlags {
+  readonly allowedSigners?: string;
+  readonly signer?: string;
+  readonly state?: string;
+}
+
+const maxListBytes = 16 * 1024 * 1024;
+
+/** Adds what all commands have in common that read a repository. Returns the list that -i and -j fill. */
+export function addReadingFlags(program: Command): IdentityFlag[] {
+  addRepositoryFlag(program);
+  const identities = addIdentityFlags(program);
+  addPassphraseFlags(program);
+  program
+    .option(
+      '--allowed-signers <file>',
+      'who may sign: a file as ssh-keygen(1) describes it (default: allowed_signers among your keys, if it is there)',
+    )
+    .option('--signer <principal>', 'the host that must have signed, as the file lists it')
+    .option(
+      '--state <folder>',
+      'where the newest snapshots seen are remembered (default: $XDG_STATE_HOME/salvage/heads)',
+    );
+  return identities;
+}
+
+/** A repository to read from, with what its reader brings. */
+export class RepositoryReader {
+  readonly storage: Storage;
+  readonly identities: readonly Identity[];
+  readonly objects: SealedObjects;
+  /** Undefined: nobody said whose signatures to trust. */
+  readonly trusted: TrustedSigners | undefined;
+  readonly heads: RememberedHeads;
+  readonly #context: CliContext;
+
+  constructor(flags: ReadingFlags, identityFlags: readonly IdentityFlag[], context: CliContext) {
+    this.#context = context;
+    this.storage = openRepositoryStorage(flags, context).storage;
+    this.trusted = readTrustedSigners(flags, context);
+    this.heads = new RememberedHeads(flags.state ?? stateFolder(context));
+    this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);
+    this.objects = new SealedObjects(this.storage, this.identities, context.signal);
+  }
+
+  /** @throws usage if no identity was given */
+  requireIdentity(): void {
+    if (this.identities.length > 0) return;
+    throw new SalvageError('usage', 'Cannot open the repository: no identity is given', {
+      hint: 'Name the private key of one of its recipients, with -i FILE.',
+    });
+  }
+
+  /**
+   * The snapshot's signed list, its signature checked if there are signers to check it by, and said plainly if not.
+   * @throws usage, no-repository, bad-signature, damaged; damaged for `latest` if a newer one was seen here before
+   */
+  async signed(selector: string): Promise<SignedSnapshot> {
+    const { storage } = this;
+    const { signal } = this.#context;
+    const id = asSnapshotId(selector) ?? (await this.#select(selector));
+    const signed = await readSignedSnapshot(storage, id, this.trusted, snapshotTime(id), signal);
+    if (signed.signature.state === 'unchecked')
+      this.#context.terminal.warning(
+        `The signature of snapshot ${id} was not checked: nobody said whose signatures to trust`,
+        'give --allowed-signers FILE and --signer HOST',
+      );
+    return signed;
+  }
+
+  /** The snapshot with its private half. @throws as `signed`, no-identity-match */
+  async open(selector: string): Promise<OpenSnapshot> {
+    this.requireIdentity();
+    const snapshot = await this.openSigned(await this.signed(selector));
+    this.#compareHead(snapshot, selector);
+    return snapshot;
+  }
+
+  async openSigned(signed: SignedSnapshot): Promise<OpenSnapshot> {
+    return await openSnapshot(this.storage, signed, this.objects, this.#context.signal);
+  }
+
+  async #select(selector: string): Promise<SnapshotId> {
+    const { committed } = await listSnapshots(this.storage, this.#context.signal);
+    // What tells an empty repository from none.
+    if (committed.length === 0) await readRepositoryJson(this.storage, this.#context.signal);
+    return selectSnapshot(committed, selector);
+  }
+
+  #compareHead({ signed, root }: OpenSnapshot, selector: string): void {
+    const head = this.heads.read(root.repository);
+    if (!head || selector !== 'latest' || sequenceOf(signed.id) >= head.sequence) return;
+    throw new SalvageError(
+      'damaged',
+      `Cannot take ${signed.id} for the latest snapshot: number ${head.sequence} (${head.snapshot}) was seen here before, and storage does not show it any more`,
+      { hint: `To use this one all the same, name it: ${signed.id}` },
+    );
+  }
+}
+
+function readTrustedSigners(
+  { allowedSigners, signer }: ReadingFlags,
+  context: CliContext,
+): TrustedSigners | undefined {
+  const path = allowedSigners ?? configuredSigners(context);
+  if (path === undefined) {
+    if (signer !== undefined)
+      throw new SalvageError(
+        'usage',
+        'Cannot check signatures: --signer was given without --allowed-signers',
+      );
+    return undefined;
+  }
+  const listed = parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
+  const names = [...new Set(listed.map(({ principals }) => principals))];
+  const [only] = names;
+  if (signer !== undefined) return { allowedSigners: listed, principal: signer };
+  if (names.length === 1 && /^[^*?!,]+$/.test(only!)) return { allowedSigners: listed, principal: only! };
+  if (allowedSigners === undefined) return undefined;
+  throw new SalvageError('usage', `Cannot check signatures: "${path}" lists more than one signer`, {
+    hint: `Say which host is meant, with --signer: ${escapeForTerminal(names.slice(0, 10).join(', '))}`,
+  });
+}
+
+function configuredSigners(context: CliContext): string | undefined {
+  try {
+    const path = keyPaths(context.env).allowedSigners;
+    return existsSync(path) ? path : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** XDG Base Directory Specification. @throws usage if there is no HOME */
+function stateFolder({ env }: CliContext): string {
+  const { XDG_STATE_HOME: stateHome = '', HOME: home = '' } = env;
+  if (!isAbsolute(stateHome) && !isAbsolute(home))
+    throw new SalvageError(
+      'usage',
+      'Cannot find the folder for state: neither HOME nor XDG_STATE_HOME is set',
+      {
+        hint: 'Name it with --state.',
+      },
+    );
+  return join(isAbsolute(stateHome) ? stateHome : join(home, '.local', 'state'), 'salvage', 'heads');
+}

@@ -1,0 +1,102 @@
+import type { ObjectDigest, SnapshotId } from '../../repository/ids.ts';
+import type { RememberedHead } from './remembered-heads.ts';
+import type { Trouble } from './trouble.ts';
+
+/** What the chain is made of: a snapshot whose signature and public facts are good. */
+export interface ChainLink {
+  readonly id: SnapshotId;
+  readonly sequence: number;
+  readonly digest: ObjectDigest;
+  readonly previous: ObjectDigest | null;
+}
+
+/**
+ * Checks that good snapshots, in order of their names, form one chain without gaps that goes on where the remembered head
+ * stood. A number in `explained` may be missing: a signed record says that it was removed.
+ */
+export function checkChain(
+  links: readonly ChainLink[],
+  remembered: RememberedHead | undefined,
+  explained: ReadonlySet<number> = new Set(),
+): Trouble[] {
+  const troubles: Trouble[] = [];
+  let expected = 1;
+  let before: ChainLink | undefined;
+  for (const link of links) {
+    if (before?.sequence === link.sequence) {
+      troubles.push({
+        kind: 'forked-chain',
+        snapshot: link.id,
+        message: `Two snapshots have the number ${link.sequence}: ${before.id} and ${link.id}. The chain is forked.`,
+      });
+      continue;
+    }
+    troubles.push(...gap(expected, link.sequence, explained));
+    const isNext = before?.sequence === link.sequence - 1;
+    if (isNext && link.previous !== before!.digest)
+      troubles.push({
+        kind: 'forked-chain',
+        snapshot: link.id,
+        message: `Snapshot ${link.id} does not go on from ${before!.id}: it names another one as the snapshot before it.`,
+      });
+    if (link.sequence === 1 ? link.previous !== null : link.previous === null)
+      troubles.push({
+        kind: 'forked-chain',
+        snapshot: link.id,
+        message: `Snapshot ${link.id} ${link.previous === null ? 'says that it is the first, and is not' : 'is the first, and names one before it'}.`,
+      });
+    expected = link.sequence + 1;
+    before = link;
+  }
+  if (remembered) troubles.push(...compareHead(links, remembered));
+  return troubles;
+}
+
+function* gap(from: number, to: number, explained: ReadonlySet<number>): Generator<Trouble> {
+  let start = from;
+  while (start < to) {
+    while (start < to && explained.has(start)) start++;
+    let end = start;
+    while (end < to && !explained.has(end)) end++;
+    if (end === start) return;
+    const which =
+      end - start === 1 ? `Snapshot number ${start} is` : `Snapshots number ${start} to ${end - 1} are`;
+    yield {
+      kind: 'missing-snapshot',
+      message: `${which} missing, and no signed record says that ${end - start === 1 ? 'it was' : 'they were'} removed.`,
+    };
+    start = end;
+  }
+}
+
+function compareHead(links: readonly ChainLink[], remembered: RememberedHead): Trouble[] {
+  const head = links.at(-1);
+  if (!head || head.sequence < remembered.sequence)
+    return [
+      {
+        kind: 'rollback',
+        message:
+          `The newest snapshot is number ${head?.sequence ?? 0}, but number ${remembered.sequence} ` +
+          `(${remembered.snapshot}) was seen here before: storage was rolled back, or snapshots were removed.`,
+      },
+    ];
+  const same = links.find(({ sequence }) => sequence === remembered.sequence);
+  if (same && same.digest !== remembered.digest)
+    return [
+      {
+        kind: 'rollback',
+        snapshot: same.id,
+        message: `Snapshot number ${same.sequence} is another one than was seen here before (${remembered.snapshot}): history was rewritten.`,
+      },
+    ];
+  const after = links.find(({ sequence }) => sequence === remembered.sequence + 1);
+  if (!same && after && after.previous !== remembered.digest)
+    return [
+      {
+        kind: 'rollback',
+        snapshot: after.id,
+        message: `Snapshot ${after.id} does not go on from ${remembered.snapshot}, which was seen here before: history was rewritten.`,
+      },
+    ];
+  return [];
+}

@@ -1,0 +1,128 @@
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import type { ObjectDigest, RepositoryId, SnapshotId } from '../../repository/ids.ts';
+import {
+  countSchema,
+  decodeJson,
+  encodeJson,
+  objectDigestSchema,
+  repositoryIdSchema,
+  snapshotIdSchema,
+} from '../../repository/json-document.ts';
+
+/** The newest snapshot of a repository that was ever found good. */
+export interface RememberedHead {
+  readonly repository: RepositoryId;
+  readonly snapshot: SnapshotId;
+  readonly sequence: number;
+  /** Of its SHA256SUMS. */
+  readonly digest: ObjectDigest;
+  /** Where the repository was seen. */
+  readonly places: readonly string[];
+}
+
+const maxBytes = 64 * 1024;
+const mostPlaces = 32;
+const schema = v.strictObject({
+  format: v.literal('salvage-head'),
+  version: v.literal(1),
+  repository: repositoryIdSchema,
+  snapshot: snapshotIdSchema,
+  sequence: countSchema,
+  digest: objectDigestSchema,
+  places: v.array(v.string()),
+});
+
+/**
+ * What a verifier remembers between runs, so that storage cannot show it yesterday's state as today's (format.md
+ * "SHA256SUMS, signature, chain"): one small file for each repository. Not a secret, but worth protecting.
+ */
+export class RememberedHeads {
+  readonly #folder: string;
+
+  /** `folder` need not exist. */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** @throws failed if the file is there and cannot be used: forgetting it silently would be what an attacker wants */
+  read(repository: RepositoryId): RememberedHead | undefined {
+    return this.#read(join(this.#folder, `${repository}.json`));
+  }
+
+  /** The repositories that were seen at this place. @throws failed */
+  at(place: string): RememberedHead[] {
+    let names: string[];
+    try {
+      names = readdirSync(this.#folder);
+    } catch {
+      return [];
+    }
+    return names
+      .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
+      .map((name) => this.#read(join(this.#folder, name)))
+      .filter((head) => head !== undefined)
+      .filter((head) => head.places.includes(place));
+  }
+
+  /** Whole or not at all. @throws failed */
+  write(head: Omit<RememberedHead, 'places'>, place: string): void {
+    const path = join(this.#folder, `${head.repository}.json`);
+    const places = [...new Set([place, ...(this.read(head.repository)?.places ?? [])])].slice(0, mostPlaces);
+    const { repository, snapshot, sequence, digest } = head;
+    try {
+      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      const draft = `${path}.new`;
+      const fd = openSync(draft, 'w', 0o600);
+      try {
+        writeSync(
+          fd,
+          encodeJson({ format: 'salvage-head', version: 1, repository, snapshot, sequence, digest, places }),
+        );
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(draft, path);
+    } catch (cause) {
+      throw new SalvageError('failed', `Cannot remember the head in "${path}": ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
+
+  #read(path: string): RememberedHead | undefined {
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(path);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw new SalvageError(
+        'failed',
+        `Cannot read the remembered head "${path}": ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      );
+    }
+    try {
+      return decodeJson(schema, bytes, maxBytes, path);
+    } catch (cause) {
+      throw new SalvageError('failed', `Cannot use the remembered head "${path}": it is not a valid one`, {
+        hint: 'Move it away if you are sure that the repository is as it should be.',
+        cause,
+      });
+    }
+  }
+}

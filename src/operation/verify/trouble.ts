@@ -1,0 +1,31 @@
+/** What a verification can find. */
+export type TroubleKind =
+  /** Nothing says why a number is missing in the chain. */
+  | 'missing-snapshot'
+  /** Less, or other, than what was there before. */
+  | 'rollback'
+  | 'forked-chain'
+  /** A signature that is missing its mark: wrong, malformed, or by a key that may not sign. */
+  | 'bad-signature'
+  /** A snapshot's own files are missing, changed or not what they should be. */
+  | 'damaged-snapshot'
+  /** Another repository than before, or snapshots of another one. */
+  | 'foreign'
+  | 'missing-object'
+  /** Fewer bytes than there should be. */
+  | 'truncated-object'
+  /** Other bytes than there should be. */
+  | 'changed-object'
+  /** Opened with the identity, something is not as the format demands. */
+  | 'damaged-content'
+  /** Storage could not be asked: nothing is known, and that is not good enough. */
+  | 'unreadable';
+
+export interface Trouble {
+  readonly kind: TroubleKind;
+  /** One or more whole sentences for a person. */
+  readonly message: string;
+  /** The object's name in the repository. */
+  readonly object?: string;
+  readonly snapshot?: string;
+}

@@ -1,0 +1,405 @@
+import { randomBytes } from '../../clock/random.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import type { Identity } from '../../age/recipient.ts';
+import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
+import { isObjectDigest } from '../../repository/ids.ts';
+import {
+  indexName,
+  indexPrefix,
+  packName,
+  packsPrefix,
+  roleOf,
+  snapshotFileName,
+  type SnapshotFile,
+} from '../../repository/layout.ts';
+import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { groupSnapshots, readRepositoryJson } from '../open-repository.ts';
+import { openSnapshot } from '../open-snapshot.ts';
+import { SealedObjects } from '../reading/sealed-objects.ts';
+import {
+  readSignedSnapshot,
+  readSnapshotJson,
+  snapshotTime,
+  type SignedSnapshot,
+  type TrustedSigners,
+} from '../reading/signed-snapshot.ts';
+import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
+import { BlobReferences } from './blob-references.ts';
+import { checkChain, type ChainLink } from './check-chain.ts';
+import type { RememberedHead } from './remembered-heads.ts';
+import type { Trouble, TroubleKind } from './trouble.ts';
+import type { VerifyAnswer, VerifyJob } from './verify-messages.ts';
+
+export interface VerifyOptions {
+  readonly trusted: TrustedSigners;
+  /** The newest state known of this repository, and what else was seen at this place. */
+  readonly remembered: (repository: RepositoryId) => RememberedHead | undefined;
+  readonly seenHere: readonly RememberedHead[];
+  /** How much of the data to read, from 0 to 1. */
+  readonly readShare: number;
+  /** With them everything is opened and looked at as well. */
+  readonly identities?: readonly Identity[];
+  readonly threads?: number;
+}
+
+export interface VerifyObserver {
+  /** As soon as it is found. */
+  onTrouble(trouble: Trouble): void;
+  /** What there is to read, when that is known. */
+  onTotal(bytes: number, objects: number): void;
+  onProgress(bytes: number, objects: number): void;
+}
+
+export interface VerifyResult {
+  readonly repository: RepositoryId;
+  readonly troubles: readonly Trouble[];
+  /** Snapshots that are wholly good, as far as was looked. */
+  readonly snapshots: number;
+  /** Left by runs that did not come to their end, and harmless. */
+  readonly unfinished: number;
+  /** Objects that the snapshots need. */
+  readonly objects: number;
+  /** Packs and index objects that no snapshot lists: harmless, prune removes them. */
+  readonly unlisted: number;
+  readonly objectsRead: number;
+  readonly bytesRead: number;
+  /** Blobs whose own SHA-256 was compared. */
+  readonly blobs: number;
+  /** The newest good snapshot; what to remember if there are no troubles. */
+  readonly head: Omit<RememberedHead, 'places'> | undefined;
+}
+
+/** References are gathered up to this size, then their packs are opened. */
+const mostReferenceBytes = 48 * 1024 * 1024;
+
+/**
+ * Checks a repository without believing anything in it: signatures, chain, what is listed and not there, what is there and
+ * not as listed. Troubles are collected and do not stop it.
+ * @throws no-repository; failed if storage cannot be listed; no-identity-match; interrupted
+ */
+export async function verify(
+  storage: Storage,
+  options: VerifyOptions,
+  observer: VerifyObserver,
+  signal?: AbortSignal,
+): Promise<VerifyResult> {
+  return await new Verification(storage, options, observer, signal).run();
+}
+
+class Verification {
+  readonly #storage: Storage;
+  readonly #options: VerifyOptions;
+  readonly #observer: VerifyObserver;
+  readonly #signal: AbortSignal | undefined;
+  readonly #troubles: Trouble[] = [];
+  /** Sizes of packs and index objects, by name. */
+  readonly #stored = new Map<string, number>();
+  readonly #snapshotFiles = new Map<SnapshotId, Map<SnapshotFile, number>>();
+  /** What good snapshots list, by name. */
+  readonly #listed = new Map<string, ObjectDigest>();
+  /** Objects with which something is wrong, and which are not to be looked at again. */
+  readonly #bad = new Set<string>();
+  #objectsRead = 0;
+  #bytesRead = 0;
+  #blobs = 0;
+
+  constructor(
+    storage: Storage,
+    options: VerifyOptions,
+    observer: VerifyObserver,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#storage = storage;
+    this.#options = options;
+    this.#observer = observer;
+    this.#signal = signal;
+  }
+
+  async run(): Promise<VerifyResult> {
+    const { id: repository } = await readRepositoryJson(this.#storage, this.#signal);
+    this.#comparePlace(repository);
+    await this.#list();
+    const { committed, unfinished } = groupSnapshots(this.#snapshotFiles);
+    const signed: SignedSnapshot[] = [];
+    const links: ChainLink[] = [];
+    let newest = new Date(0);
+    for (const { id } of committed) {
+      this.#signal?.throwIfAborted();
+      const found = await this.#readSnapshot(id, repository, newest);
+      if (!found) continue;
+      signed.push(found.signed);
+      links.push(found.link);
+      newest = later(newest, snapshotTime(id));
+    }
+    for (const trouble of checkChain(links, this.#options.remembered(repository))) this.#find(trouble);
+    for (const { id, checksums } of signed) {
+      for (const pack of checksums.packs) this.#expect(packName(pack), pack, id);
+      for (const index of checksums.indexes) this.#expect(indexName(index), index, id);
+    }
+    await this.#readObjects(signed);
+    const head = links.at(-1);
+    return {
+      repository,
+      troubles: this.#troubles,
+      snapshots: signed.length,
+      unfinished: unfinished.length,
+      objects: this.#listed.size + 2 * signed.length,
+      unlisted: [...this.#stored.keys()].filter((name) => !this.#listed.has(name)).length,
+      objectsRead: this.#objectsRead,
+      bytesRead: this.#bytesRead,
+      blobs: this.#blobs,
+      head: head && { repository, snapshot: head.id, sequence: head.sequence, digest: head.digest },
+    };
+  }
+
+  // ---- Signatures, chain, existence
+
+  #comparePlace(repository: RepositoryId): void {
+    const { seenHere } = this.#options;
+    const others = seenHere.filter((head) => head.repository !== repository);
+    if (others.length === 0 || others.length < seenHere.length) return;
+    this.#find({
+      kind: 'foreign',
+      message: `This is the repository ${repository}. Here was seen before ${others.map((head) => head.repository).join(', ')}: it was replaced.`,
+    });
+  }
+
+  async #list(): Promise<void> {
+    for await (const { name, sizeBytes } of this.#storage.list('', this.#signal)) {
+      const role = roleOf(name);
+      if (role?.kind === 'pack' || role?.kind === 'index') this.#stored.set(name, sizeBytes);
+      else if (role?.kind === 'snapshot') {
+        let files = this.#snapshotFiles.get(role.id);
+        if (!files) this.#snapshotFiles.set(role.id, (files = new Map()));
+        files.set(role.file, sizeBytes);
+      }
+    }
+  }
+
+  /**
+   * A key must have been valid when the snapshot was made, by its own word, but not earlier than the snapshots before it
+   * say: whoever stole a key that has run out cannot date a forgery back.
+   */
+  async #readSnapshot(
+    id: SnapshotId,
+    repository: RepositoryId,
+    notBefore: Date,
+  ): Promise<{ readonly signed: SignedSnapshot; readonly link: ChainLink } | undefined> {
+    try {
+      const time = later(notBefore, snapshotTime(id));
+      const signed = await readSignedSnapshot(this.#storage, id, this.#options.trusted, time, this.#signal);
+      const json = await readSnapshotJson(this.#storage, signed, this.#signal);
+      if (json.repository !== repository) {
+        const message = `Snapshot ${id} belongs to another repository, ${json.repository}.`;
+        this.#find({ kind: 'foreign', snapshot: id, message });
+        return undefined;
+      }
+      const { sequence, previous } = json;
+      return { signed, link: { id, sequence, digest: signed.digest, previous } };
+    } catch (error) {
+      const kind = kindOf(error, 'damaged-snapshot');
+      this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
+      return undefined;
+    }
+  }
+
+  #expect(name: string, digest: ObjectDigest, snapshot: SnapshotId): void {
+    if (this.#listed.has(name)) return;
+    this.#listed.set(name, digest);
+    const size = this.#stored.get(name);
+    if (size !== undefined && size > 0) return;
+    this.#bad.add(name);
+    const message =
+      size === 0
+        ? `"${name}" is empty. Snapshot ${snapshot} needs it.`
+        : `"${name}" is missing. Snapshot ${snapshot} needs it.`;
+    this.#find({ kind: size === 0 ? 'truncated-object' : 'missing-object', object: name, snapshot, message });
+  }
+
+  // ---- Reading
+
+  async #readObjects(signed: readonly SignedSnapshot[]): Promise<void> {
+    const { identities, readShare } = this.#options;
+    const sample = chooseSample(this.#listed.keys(), readShare);
+    const toRead = [...sample].filter((name) => !this.#bad.has(name));
+    // A snapshot's own root is read in any case: nothing can be restored without it.
+    const roots = signed.map(({ id, checksums }) => ({
+      name: snapshotFileName(id, 'root.age'),
+      digest: checksums.root,
+    }));
+    const bytes = toRead.reduce((sum, name) => sum + (this.#stored.get(name) ?? 0), 0);
+    this.#observer.onTotal(bytes, toRead.length + roots.length);
+    await using pool = this.#openPool(roots.length + toRead.length);
+    const answers = new Set<Promise<void>>();
+    const run = async (name: string, job: VerifyJob): Promise<void> => {
+      await pool.ready(this.#signal);
+      const answer = this.#take(name, pool.run(job)).finally(() => answers.delete(answer));
+      answer.catch(() => {});
+      answers.add(answer);
+    };
+    for (const { name, digest } of roots) await run(name, { kind: 'hash', name, digest });
+    if (!identities)
+      for (const name of toRead) await run(name, { kind: 'hash', name, digest: this.#listed.get(name)! });
+    else {
+      await Promise.all(answers);
+      await this.#openAll(signed, new Set(toRead), run);
+    }
+    await Promise.all(answers);
+  }
+
+  #openPool(jobs: number): WorkerPool<VerifyJob, VerifyAnswer> {
+    const count = Math.max(1, Math.min(jobs, workerCount(this.#storage, this.#options.threads)));
+    const file = new URL('./verify-worker.ts', import.meta.url);
+    return new WorkerPool(file, count, this.#storage, undefined, this.#signal);
+  }
+
+  async #take(name: string, answer: Promise<VerifyAnswer>): Promise<void> {
+    const { bytes, blobs, troubles } = await answer;
+    this.#bytesRead += bytes;
+    this.#blobs += blobs;
+    if (bytes > 0) this.#objectsRead++;
+    for (const { kind, message } of troubles) this.#find({ kind, message, object: name });
+    if (troubles.length > 0) this.#bad.add(name);
+    this.#observer.onProgress(bytes, 1);
+  }
+
+  // ---- With an identity
+
+  /** Every tree segment, every entry, every range; packs are opened as references to them have come together. */
+  async #openAll(
+    signed: readonly SignedSnapshot[],
+    toRead: ReadonlySet<string>,
+    run: (name: string, job: VerifyJob) => Promise<void>,
+  ): Promise<void> {
+    const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal);
+    const hashed = new Set<string>();
+    const references = new BlobReferences();
+    const open = async (pack: PackId, blobs: Uint8Array): Promise<void> => {
+      const name = packName(pack);
+      if (!toRead.has(name) || this.#bad.has(name)) return;
+      const whole = !hashed.has(name);
+      hashed.add(name);
+      try {
+        const { sizeBytes, headerBytes, fileKey } = await objects.open(name, this.#stored.get(name));
+        const object = { name, sizeBytes, headerBytes, fileKey };
+        await run(name, { kind: 'open', object, digest: pack, blobs, whole });
+      } catch (error) {
+        if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
+        // What its own SHA-256 tells is plainer than what the header looks like.
+        await run(name, { kind: 'hash', name, digest: pack });
+        this.#find({ kind: 'damaged-content', object: name, message: error.message });
+      }
+    };
+    const flush = async (): Promise<void> => {
+      for (const [pack, blobs] of references.take()) await open(pack, blobs);
+    };
+    const seen = new Set<string>();
+    for (const snapshot of signed) {
+      await this.#readTree(snapshot, objects, seen, references, flush);
+    }
+    await flush();
+    for (const name of toRead) {
+      const id = digestIn(name);
+      if (hashed.has(name) || this.#bad.has(name) || !id) continue;
+      // Listed and not referred to: packs that hold nothing for these snapshots, and index objects.
+      if (name.startsWith(packsPrefix)) await open(id, new Uint8Array(0));
+      else await run(name, { kind: 'hash', name, digest: id });
+    }
+  }
+
+  async #readTree(
+    signed: SignedSnapshot,
+    objects: SealedObjects,
+    seen: Set<string>,
+    references: BlobReferences,
+    flush: () => Promise<void>,
+  ): Promise<void> {
+    const root = snapshotFileName(signed.id, 'root.age');
+    if (this.#bad.has(root)) return;
+    try {
+      const snapshot = await openSnapshot(this.#storage, signed, objects, this.#signal);
+      const reading = {
+        onLost: ({
+          segment,
+          error,
+        }: {
+          readonly segment: SegmentReference;
+          readonly error: unknown;
+        }): void => {
+          const name = packName(segment.pack);
+          if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
+          if (!this.#bad.has(name))
+            this.#find({
+              kind: kindOf(error, 'damaged-content'),
+              object: name,
+              snapshot: signed.id,
+              message: error.message,
+            });
+        },
+        ...(this.#signal && { signal: this.#signal }),
+      };
+      for await (const { segment, records } of snapshot.readTree(reading)) {
+        const key = `${segment.pack}:${segment.offset}`;
+        if (seen.has(key)) continue;
+        seen.add(key);
+        references.add(segment.pack, segment.offset, segment.length, segment.digest);
+        for (const { ranges } of records) references.addRanges(ranges, snapshot.packs);
+        if (references.bytes > mostReferenceBytes) await flush();
+      }
+      for (let number = 0; number < snapshot.packs.size; number++) {
+        const pack = snapshot.packs.idOf(number);
+        if (pack && !snapshot.lists(pack))
+          this.#find({
+            kind: 'damaged-content',
+            object: packName(pack),
+            snapshot: signed.id,
+            message: `The tree of snapshot ${signed.id} refers to "${packName(pack)}", which its signed list does not have.`,
+          });
+      }
+    } catch (error) {
+      if (
+        !(error instanceof SalvageError) ||
+        ['interrupted', 'no-identity-match', 'bad-key'].includes(error.code)
+      )
+        throw error;
+      this.#find({
+        kind: kindOf(error, 'damaged-content'),
+        snapshot: signed.id,
+        object: root,
+        message: error.message,
+      });
+    }
+  }
+
+  #find(trouble: Trouble): void {
+    this.#troubles.push(trouble);
+    this.#observer.onTrouble(trouble);
+  }
+}
+
+function kindOf(error: unknown, otherwise: TroubleKind): TroubleKind {
+  if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
+  if (error.code === 'bad-signature') return 'bad-signature';
+  return error.code === 'failed' ? 'unreadable' : otherwise;
+}
+
+function later(a: Date, b: Date): Date {
+  return a > b ? a : b;
+}
+
+function digestIn(name: string): ObjectDigest | undefined {
+  const digest = name.slice(name.startsWith(indexPrefix) ? indexPrefix.length : packsPrefix.length + 3, -4);
+  return isObjectDigest(digest) ? digest : undefined;
+}
+
+/** Each object with the probability `share`; another choice every time, so that after some runs everything was read. */
+function chooseSample(names: Iterable<string>, share: number): Set<string> {
+  const all = [...names];
+  if (share >= 1) return new Set(all);
+  if (share <= 0) return new Set();
+  const random = randomBytes(4 * all.length);
+  const view = new DataView(random.buffer);
+  const chosen = all.filter((_, index) => view.getUint32(4 * index, true) < share * 2 ** 32);
+  return new Set(chosen.length === 0 ? all.slice(0, 1) : chosen);
+}
