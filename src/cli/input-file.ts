@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, read } from 'node:fs';
 import { promisify } from 'node:util';
 import type { CliContext } from './context.ts';
+import { letSignalsKill } from './ending-signals.ts';
 import { systemError } from './system-error.ts';
 
 const readAsync = promisify(read);
@@ -30,7 +31,7 @@ export function openInput(path: string | undefined, context: CliContext): InputF
   const attempt = `read "${path}"`;
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = letSignalsKill(() => openSync(path, 'r'));
   } catch (cause) {
     throw systemError(attempt, cause);
   }

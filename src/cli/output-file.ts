@@ -16,6 +16,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { toHex } from '../bytes/bytes.ts';
 import { randomBytes } from '../clock/random.ts';
+import { letSignalsKill } from './ending-signals.ts';
 import { systemError } from './system-error.ts';
 
 export interface OutputFileOptions {
@@ -53,7 +54,7 @@ export class OutputFile {
       return;
     }
     try {
-      this.fd = openSync(path, constants.O_WRONLY | constants.O_TRUNC);
+      this.fd = letSignalsKill(() => openSync(path, constants.O_WRONLY | constants.O_TRUNC));
     } catch (cause) {
       throw systemError(`write "${path}"`, cause);
     }

@@ -5,16 +5,16 @@ import { systemClock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { Terminal } from '../ui/terminal.ts';
 import type { CliContext } from './context.ts';
+import { onEndingSignal, type EndingSignal } from './ending-signals.ts';
 import { OutputClosed } from './output-closed.ts';
 
 const writeAsync = promisify(write);
-const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export interface ProcessContext extends CliContext {
   /** Whether `incomplete()` was called. */
   readonly isIncomplete: boolean;
   /** The signal that stopped the run, if one did. */
-  readonly stoppedBy: (typeof endingSignals)[number] | undefined;
+  readonly stoppedBy: EndingSignal | undefined;
 }
 
 /** The context of this process. The first ending signal aborts the run; a second one of the same kind kills it. */
@@ -23,13 +23,10 @@ export function createProcessContext(): ProcessContext {
   let stoppedBy: ProcessContext['stoppedBy'];
   let isIncomplete = false;
   let stdinPurpose: string | undefined;
-  for (const name of endingSignals) {
-    // Once: with the handler gone, the system's own reaction is back for the second signal.
-    process.once(name, () => {
-      stoppedBy ??= name;
-      controller.abort(new SalvageError('interrupted', 'Interrupted'));
-    });
-  }
+  onEndingSignal((name) => {
+    stoppedBy ??= name;
+    controller.abort(new SalvageError('interrupted', 'Interrupted'));
+  });
   const stderr = {
     isTerminal: isatty(2),
     columns: () => process.stderr.columns || 80,

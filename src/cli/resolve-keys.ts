@@ -6,6 +6,7 @@ import type { Identity, Recipient, RequestPassphrase } from '../age/recipient.ts
 import { SalvageError } from '../errors/salvage-error.ts';
 import type { CliContext } from './context.ts';
 import type { IdentityFlag, RecipientFlags } from './key-flags.ts';
+import { letSignalsKill } from './ending-signals.ts';
 import { systemError } from './system-error.ts';
 
 /** Key files are small. One byte more than any may have is read, so that the parser can say that it is too large. */
@@ -81,6 +82,10 @@ export async function recipientsOfIdentities(identities: readonly Identity[]): P
 }
 
 function readKeyFile(path: string, what: string, context: CliContext): Uint8Array {
+  return letSignalsKill(() => readKeyFileNow(path, what, context));
+}
+
+function readKeyFileNow(path: string, what: string, context: CliContext): Uint8Array {
   if (path === '-') {
     context.stdin.claim(what);
     return readUpTo(context.stdin.fd, maxKeyFileBytes, `read ${what} from standard input`);

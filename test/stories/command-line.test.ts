@@ -195,6 +195,25 @@ describe('nothing half-done', () => {
       );
     }
   });
+
+  test('Ctrl-C is heard while a fifo has nobody at its other end', async () => {
+    await box.shell('mkfifo input output; mkfifo identity');
+    for (const args of [
+      ['encrypt', '-R', 'recipients', 'input'],
+      ['encrypt', '-R', 'recipients', '-o', 'output', 'plain'],
+      ['decrypt', '-i', 'identity', 'good.age'],
+    ]) {
+      const child = spawn(salvage, args, { cwd: box.folder, stdio: 'ignore' });
+      const ended = once(child, 'exit');
+      // Signals before the program listens kill it, too: what is tested is that no moment swallows them.
+      for (let tries = 0; child.exitCode === null && child.signalCode === null; tries++) {
+        assert.ok(tries < 100, args.join(' '));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        child.kill('SIGINT');
+      }
+      assert.deepEqual(await ended, [null, 'SIGINT']);
+    }
+  });
 });
 
 function flip(bytes: Buffer, at: number): Buffer {
