@@ -12,7 +12,7 @@ export interface ChainLink {
 
 /**
  * Checks that good snapshots, in order of their names, form one chain without gaps that goes on where the remembered head
- * stood. A number in `explained` may be missing: a signed record says that it was removed.
+ * stood. A number in `explained` may be missing: it is known why.
  */
 export function checkChain(
   links: readonly ChainLink[],
@@ -48,7 +48,7 @@ export function checkChain(
     expected = link.sequence + 1;
     before = link;
   }
-  if (remembered) troubles.push(...compareHead(links, remembered));
+  if (remembered) troubles.push(...compareHead(links, remembered, explained));
   return troubles;
 }
 
@@ -69,8 +69,13 @@ function* gap(from: number, to: number, explained: ReadonlySet<number>): Generat
   }
 }
 
-function compareHead(links: readonly ChainLink[], remembered: RememberedHead): Trouble[] {
+function compareHead(
+  links: readonly ChainLink[],
+  remembered: RememberedHead,
+  explained: ReadonlySet<number>,
+): Trouble[] {
   const head = links.at(-1);
+  if (explained.has(remembered.sequence) && (head?.sequence ?? 0) < remembered.sequence) return [];
   if (!head || head.sequence < remembered.sequence)
     return [
       {

@@ -2,7 +2,7 @@ import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { Identity } from '../../age/recipient.ts';
 import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
-import { isObjectDigest } from '../../repository/ids.ts';
+import { isObjectDigest, sequenceOf } from '../../repository/ids.ts';
 import {
   indexName,
   indexPrefix,
@@ -132,7 +132,10 @@ class Verification {
       links.push(found.link);
       newest = later(newest, snapshotTime(id));
     }
-    for (const trouble of checkChain(links, this.#options.remembered(repository))) this.#find(trouble);
+    // A snapshot that is there and not good has been named already: it is not missing as well.
+    const good = new Set(links.map(({ id }) => id));
+    const named = new Set(committed.filter(({ id }) => !good.has(id)).map(({ id }) => sequenceOf(id)));
+    for (const trouble of checkChain(links, this.#options.remembered(repository), named)) this.#find(trouble);
     for (const { id, checksums } of signed) {
       for (const pack of checksums.packs) this.#expect(packName(pack), pack, id);
       for (const index of checksums.indexes) this.#expect(indexName(index), index, id);

@@ -1,0 +1,58 @@
+import { SalvageError } from '../../errors/salvage-error.ts';
+import type { SnapshotId } from '../../repository/ids.ts';
+import type { SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
+import type { SnapshotRoot } from '../../repository/snapshot/root-json.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
+import { openSnapshot } from '../open-snapshot.ts';
+import type { SealedObjects } from '../reading/sealed-objects.ts';
+import {
+  readSignedSnapshot,
+  readSnapshotJson,
+  snapshotTime,
+  type SignatureState,
+  type TrustedSigners,
+} from '../reading/signed-snapshot.ts';
+
+/** What can be told of a snapshot. One that is damaged or forged is told of as well. */
+export interface SnapshotDescription {
+  readonly id: SnapshotId;
+  /** Undefined, like what follows, where `trouble` says why. */
+  readonly signature: SignatureState | undefined;
+  readonly facts: SnapshotJson | undefined;
+  /** Only with an identity. */
+  readonly root: SnapshotRoot | undefined;
+  readonly trouble: SalvageError | undefined;
+}
+
+/**
+ * Every snapshot, in order. @throws no-repository; no-identity-match if there are identities and none fits; failed if
+ * storage cannot be listed
+ */
+export async function* describeSnapshots(
+  storage: Storage,
+  trusted: TrustedSigners | undefined,
+  objects: SealedObjects | undefined,
+  signal?: AbortSignal,
+): AsyncGenerator<SnapshotDescription> {
+  const { committed } = await listSnapshots(storage, signal);
+  if (committed.length === 0) await readRepositoryJson(storage, signal);
+  for (const { id } of committed) {
+    signal?.throwIfAborted();
+    let signature: SignatureState | undefined;
+    let facts: SnapshotJson | undefined;
+    let root: SnapshotRoot | undefined;
+    let trouble: SalvageError | undefined;
+    try {
+      const signed = await readSignedSnapshot(storage, id, trusted, snapshotTime(id), signal);
+      ({ signature } = signed);
+      facts = await readSnapshotJson(storage, signed, signal);
+      if (objects) ({ root } = await openSnapshot(storage, signed, objects, signal));
+    } catch (error) {
+      if (!(error instanceof SalvageError) || !['damaged', 'bad-signature', 'failed'].includes(error.code))
+        throw error;
+      trouble = error;
+    }
+    yield { id, signature, facts, root, trouble };
+  }
+}
