@@ -2,10 +2,10 @@ import type { KeyObject } from 'node:crypto';
 import { PayloadDecryptor } from '../payload-decryptor.ts';
 import { chunkBytes, encryptChunk, sealedChunkBytes } from '../payload.ts';
 import { readFully, writeFully } from './blocking-io.ts';
-import { releaseMemory } from './segments.ts';
+import { keepFreedMemory, releaseMemory } from './segments.ts';
 
-/** Small enough that a slow pipe does not wait long for its output. */
-const segmentChunks = 8;
+/** Fewer make the turns change too often, more make a slow pipe wait too long for its output. */
+const segmentChunks = 16;
 
 /** The payload of one pipe (or anything that is read in order) into another. The same object goes to every thread. */
 export interface OrderedJob {
@@ -50,6 +50,7 @@ export function orderedBytesDone(state: SharedArrayBuffer): number {
  * @throws age-payload and what a read or a write fails with; everything good before it is written
  */
 export function runOrdered(job: OrderedJob, thread: number): void {
+  keepFreedMemory();
   const state = new Int32Array(job.state);
   const size = segmentChunks * (job.direction === 'encrypt' ? chunkBytes : sealedChunkBytes);
   // One byte more than a segment tells whether this one is the last.

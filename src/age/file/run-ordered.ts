@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { openBlocking } from './blocking-descriptor.ts';
 import { createOrderedState, orderedBytesDone, stopOrdered } from './ordered-segments.ts';
 import type { OrderedJob } from './ordered-segments.ts';
 import { runWorker } from './run-worker.ts';
@@ -26,8 +27,18 @@ export interface RunOrderedOptions {
 export async function runOrdered(options: RunOrderedOptions): Promise<void> {
   const { onProgress, signal, prefix, ...rest } = options;
   const state = createOrderedState();
-  // Workers get a copy, not the whole of a buffer that the prefix may be a part of.
-  const job: OrderedJob = { ...rest, prefix: Uint8Array.from(prefix), threads, state };
+  // Closed when all has gone well; after a failure another thread may still be waiting in a read of one.
+  const input = openBlocking(rest.inputFd, 'r');
+  const output = openBlocking(rest.outputFd, 'w');
+  const job: OrderedJob = {
+    ...rest,
+    inputFd: input.fd,
+    outputFd: output.fd,
+    // A copy, lest each worker get the whole buffer of which the prefix is a part.
+    prefix: Uint8Array.from(prefix),
+    threads,
+    state,
+  };
   const module = new URL('./ordered-worker.ts', import.meta.url);
   const report = (): void => onProgress?.(orderedBytesDone(state));
   const timer = onProgress && setInterval(report, progressMs);
@@ -35,6 +46,8 @@ export async function runOrdered(options: RunOrderedOptions): Promise<void> {
     await Promise.all(
       Array.from({ length: threads }, (_, thread) => runWorker(module, { job, thread }, signal)),
     );
+    input.close();
+    output.close();
   } finally {
     stopOrdered(state);
     clearInterval(timer);
