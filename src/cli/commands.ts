@@ -50,4 +50,54 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'check who signed a file, as ssh-keygen -Y verify does',
     load: () => import('./commands/check-signature.ts'),
   },
+  init: {
+    group: 'repository',
+    summary: 'make a repository and set this host up for it',
+    load: () => import('./commands/init.ts'),
+  },
+  backup: {
+    group: 'repository',
+    summary: 'make a snapshot of files, of a stream, or of what a command prints',
+    load: () => import('./commands/backup.ts'),
+  },
+  restore: {
+    group: 'repository',
+    summary: 'bring back all or part of a snapshot',
+    load: () => import('./commands/restore.ts'),
+  },
+  verify: {
+    group: 'repository',
+    summary: 'check signatures, chain and data of a repository, without a key',
+    load: () => import('./commands/verify.ts'),
+  },
+  snapshots: {
+    group: 'repository',
+    summary: 'list the snapshots and who signed them',
+    load: () => import('./commands/snapshots.ts'),
+  },
+  ls: {
+    group: 'repository',
+    summary: 'list files in a snapshot',
+    load: () => import('./commands/ls.ts'),
+  },
+  find: {
+    group: 'repository',
+    summary: 'find files in all snapshots',
+    load: () => import('./commands/find.ts'),
+  },
+  diff: {
+    group: 'repository',
+    summary: 'compare two snapshots, or one with this machine',
+    load: () => import('./commands/diff.ts'),
+  },
+  cat: {
+    group: 'repository',
+    summary: 'print a file of a snapshot',
+    load: () => import('./commands/cat.ts'),
+  },
+  'recovery-kit': {
+    group: 'repository',
+    summary: 'print one page with what a stranger needs to restore',
+    load: () => import('./commands/recovery-kit.ts'),
+  },
 };

@@ -1,0 +1,276 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism, setPriority } from 'node:os';
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { loadSigner } from '../../keys/load-signer.ts';
+import { backup, type BackupResult, type BackupSource } from '../../operation/backup/backup.ts';
+import { readRepositoryJson } from '../../operation/open-repository.ts';
+import { commandStream } from '../../source/command-stream.ts';
+import { ExcludeRules } from '../../source/exclude-rules.ts';
+import { planRoots } from '../../source/source-roots.ts';
+import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
+import { formatDuration } from '../../ui/duration.ts';
+import { escapeForTerminal } from '../../ui/escape.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import { describeProblem } from '../describe-problem.ts';
+import { openInput, readPieces } from '../input-file.ts';
+import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
+import { parseSize } from '../parse-size.ts';
+import {
+  addRepositoryFlag,
+  cacheFolderOf,
+  hostConfigurations,
+  openRepositoryStorage,
+  type RepositoryFlag,
+} from '../repository-options.ts';
+import { systemError } from '../system-error.ts';
+
+interface Options extends RepositoryFlag, PassphraseFlags {
+  readonly stdin?: string;
+  readonly command?: string;
+  readonly as?: string;
+  readonly tag?: readonly string[];
+  readonly label?: readonly string[];
+  readonly exclude?: readonly string[];
+  readonly excludeFrom?: readonly string[];
+  readonly excludeCaches?: boolean;
+  readonly excludeIfPresent?: readonly string[];
+  readonly oneFileSystem?: boolean;
+  readonly filesFrom?: readonly string[];
+  readonly force?: boolean;
+  readonly paranoid?: boolean;
+  readonly memory?: string;
+  readonly threads: number;
+  readonly limitUpload?: string;
+  readonly nice?: number;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage backup --repo /backup/web-1 /etc /srv',
+  `salvage backup --repo /backup/web-1 --command 'pg_dump app' --as app.sql`,
+];
+
+/** More threads than this find nothing to do. */
+const mostThreads = 8;
+
+export function register(program: Command, context: CliContext): void {
+  program.argument('[path...]', 'what to back up');
+  addRepositoryFlag(program);
+  program
+    .option(
+      '--files-from <file>',
+      'also back up the paths in FILE, one to a line; "-" is standard input (repeatable)',
+      collect,
+    )
+    .option('--stdin <name>', 'back up standard input, as the file NAME')
+    .option(
+      '--command <line>',
+      'back up what this command line of sh prints; if it fails there is no snapshot',
+    )
+    .option('--as <name>', 'with --command: as the file NAME')
+    .option('--tag <text>', 'a note that only restorers can read (repeatable)', collect)
+    .option(
+      '--label <name=value>',
+      'a note that everybody can read who can read the repository (repeatable)',
+      collect,
+    )
+    .option('--exclude <pattern>', 'leave out what PATTERN matches, as in gitignore(5) (repeatable)', collect)
+    .option('--exclude-from <file>', 'leave out what the patterns in FILE match (repeatable)', collect)
+    .option('--exclude-caches', 'keep only the tag of directories with a CACHEDIR.TAG')
+    .option(
+      '--exclude-if-present <name>',
+      'keep only that file of directories that hold a file NAME (repeatable)',
+      collect,
+    )
+    .option('--one-file-system', 'keep mount points as empty directories')
+    .option('--force', 'read everything, also what has not changed since the last backup')
+    .option('--paranoid', 'decode all that is compressed again before it is stored, to find bad memory')
+    .option('--memory <size>', 'use at most so much memory (default: 250M)')
+    .addOption(
+      new Option('--threads <number>', 'read and compress on so many threads')
+        .argParser(parseCount)
+        .default(Math.min(mostThreads, availableParallelism())),
+    )
+    .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
+    .addOption(
+      new Option('--nice <number>', 'run at this priority: 10 leaves others the right of way').argParser(
+        parseNice,
+      ),
+    )
+    .option('-n, --dry-run', 'say what would be read, and store nothing')
+    .option('--json', 'print events and the summary, one JSON object to a line');
+  addPassphraseFlags(program);
+  program.action((paths: string[], options: Options) => run(paths, options, context));
+}
+
+async function run(paths: readonly string[], options: Options, context: CliContext): Promise<void> {
+  const { terminal, clock, signal } = context;
+  if (options.threads < 1 || options.threads > 64)
+    throw new SalvageError('usage', `Cannot use --threads ${options.threads}: give a number from 1 to 64`);
+  const labels = parseLabels(options.label ?? []);
+  const memoryBytes = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
+  const bytesPerSecond =
+    options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
+  const source = planSource(paths, options, context);
+  if (options.nice !== undefined) setPriority(options.nice);
+  const { storage } = openRepositoryStorage(options, context);
+  const { id } = await readRepositoryJson(storage, signal);
+  const host = hostConfigurations(context).require(id, storage.description);
+  const signer = await loadSigner(host.signingKey, {
+    requestPassphrase: passphraseRequester(options, context),
+    agentSocket: context.env['SSH_AUTH_SOCK'],
+  });
+  const progress = terminal.startProgress('backing up');
+  const events: string[] = [];
+  let result: BackupResult;
+  try {
+    result = await backup({
+      storage:
+        bytesPerSecond === undefined ? storage : new RateLimitedStorage(storage, bytesPerSecond, clock),
+      host,
+      signer,
+      source,
+      folder: cacheFolderOf(id, context),
+      tags: options.tag ?? [],
+      labels,
+      force: options.force ?? false,
+      paranoid: options.paranoid ?? false,
+      ...(memoryBytes !== undefined && { memoryBytes }),
+      threads: options.threads,
+      dryRun: options.dryRun ?? false,
+      observer: {
+        onProblem(problem) {
+          terminal.warning(describeProblem(problem));
+          const { path, what, message } = problem;
+          if (options.json)
+            events.push(JSON.stringify({ event: 'problem', path: path.toString(), what, message }));
+        },
+        onProgress: (bytes, files) => progress.advance(bytes, files),
+        onNotice: (message) => terminal.warning(message),
+      },
+      clock,
+      signal,
+    });
+  } finally {
+    progress.end();
+  }
+  if (result.counts.problems > 0) context.incomplete();
+  report(result, context);
+  if (options.json) {
+    const { snapshot, counts, ...numbers } = result;
+    events.push(JSON.stringify({ event: 'summary', snapshot: snapshot ?? null, ...counts, ...numbers }));
+    for (const event of events) await context.stdout.write(`${event}\n`);
+  }
+}
+
+function planSource(paths: readonly string[], options: Options, context: CliContext): BackupSource {
+  const { stdin, command, as, filesFrom = [] } = options;
+  const hasPaths = paths.length + filesFrom.length > 0;
+  if (Number(hasPaths) + Number(stdin !== undefined) + Number(command !== undefined) > 1)
+    throw new SalvageError(
+      'usage',
+      'Cannot back up different kinds of sources at once: give paths, --stdin or --command',
+    );
+  const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  if (stdin !== undefined) {
+    checkStreamName(stdin, '--stdin');
+    const input = openInput('-', context);
+    return { kind: 'stream', stream: { name: stdin, open: (signal) => readPieces(input, signal), ...owner } };
+  }
+  if (command !== undefined) {
+    if (as === undefined)
+      throw new SalvageError('usage', 'Cannot back up what a command prints: it has no name', {
+        hint: 'Give it one with --as NAME.',
+      });
+    checkStreamName(as, '--as');
+    return {
+      kind: 'stream',
+      stream: { name: as, open: (signal) => commandStream(command, signal), ...owner },
+    };
+  }
+  if (as !== undefined) throw new SalvageError('usage', 'Cannot use --as without --command');
+  const listed = filesFrom.flatMap((file) => readPathList(file, context));
+  const all = [...paths, ...listed];
+  return {
+    kind: 'paths',
+    paths: all.map((path) => resolve(path.toString())),
+    walk: {
+      roots: planRoots(all),
+      parents: true,
+      excludes: new ExcludeRules([
+        ...(options.exclude ?? []),
+        ...(options.excludeFrom ?? []).flatMap((file) => ExcludeRules.readPatterns(file)),
+      ]),
+      excludeCaches: options.excludeCaches ?? false,
+      excludeIfPresent: options.excludeIfPresent ?? [],
+      oneFileSystem: options.oneFileSystem ?? false,
+    },
+  };
+}
+
+function checkStreamName(name: string, flag: string): void {
+  if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name))
+    throw new SalvageError('usage', `Cannot use ${flag} "${name}": it is not the name of a file`, {
+      hint: 'Give a plain name, such as app.sql.',
+    });
+}
+
+/** The lines of a file as bytes: names need not be UTF-8. */
+function readPathList(file: string, context: CliContext): Uint8Array[] {
+  if (file === '-') context.stdin.claim('the list of paths');
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file === '-' ? context.stdin.fd : file);
+  } catch (error) {
+    throw systemError(`read the list of paths "${file}"`, error);
+  }
+  return bytes
+    .toString('latin1')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => Buffer.from(line, 'latin1'));
+}
+
+function parseLabels(texts: readonly string[]): Record<string, string> {
+  const labels: Record<string, string> = {};
+  for (const text of texts) {
+    const [, name, value] = /^([^=]{1,256})=(.{0,256})$/s.exec(text) ?? [];
+    if (name === undefined || value === undefined)
+      throw new SalvageError('usage', `Cannot use --label "${text.slice(0, 100)}": it is not NAME=VALUE`);
+    labels[name] = value;
+  }
+  return labels;
+}
+
+function report({ snapshot, counts, storedBytes, durationMs }: BackupResult, { terminal }: CliContext): void {
+  const { filesNew, filesChanged, filesUnchanged, contentBytes, bytesRead, problems } = counts;
+  if (problems > 0)
+    terminal.warning(`${problems} ${problems === 1 ? 'thing' : 'things'} could not be read as they were`);
+  const files = `${filesNew} new, ${filesChanged} changed, ${filesUnchanged} unchanged files (${formatSize(contentBytes)})`;
+  if (snapshot === undefined) terminal.info(`Would read ${formatSize(bytesRead)}: ${files}`);
+  else {
+    terminal.info(
+      `${files}: read ${formatSize(bytesRead)}, stored ${formatSize(storedBytes)}, in ${formatDuration(durationMs)}`,
+    );
+    terminal.info(`Snapshot ${escapeForTerminal(snapshot)}`);
+  }
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new SalvageError('usage', `Cannot use "${text}": it is not a number`);
+  return Number(text);
+}
+
+function parseNice(text: string): number {
+  if (!/^-?\d{1,2}$/.test(text) || Number(text) < -20 || Number(text) > 19)
+    throw new SalvageError('usage', `Cannot use --nice ${text}: give a number from -20 to 19`);
+  return Number(text);
+}

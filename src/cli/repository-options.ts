@@ -1,0 +1,52 @@
+import { isAbsolute, join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { SalvageError } from '../errors/salvage-error.ts';
+import { keyPaths } from '../keys/key-paths.ts';
+import { HostConfigurations } from '../operation/host-configurations.ts';
+import type { RepositoryId } from '../repository/ids.ts';
+import { isLocalUrl, openStorage } from '../storage/open-storage.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { CliContext } from './context.ts';
+
+/** What addRepositoryFlag puts among the options of a command. */
+export interface RepositoryFlag {
+  readonly repo?: string;
+}
+
+/** Adds --repo. */
+export function addRepositoryFlag(program: Command): void {
+  program.option('--repo <url>', 'the repository: a path, or file:///path (default: $SALVAGE_REPOSITORY)');
+}
+
+/** The repository that --repo or SALVAGE_REPOSITORY names, with the URL as it is to be kept. @throws usage if neither does */
+export function openRepositoryStorage(
+  { repo }: RepositoryFlag,
+  context: CliContext,
+): { readonly storage: Storage; readonly url: string } {
+  const given = repo ?? context.env['SALVAGE_REPOSITORY'] ?? '';
+  if (given === '')
+    throw new SalvageError('usage', 'Cannot tell which repository is meant: none is named', {
+      hint: 'Name it with --repo, or in SALVAGE_REPOSITORY.',
+    });
+  const storage = openStorage(given);
+  return { storage, url: isLocalUrl(given) && !given.startsWith('file:') ? resolve(given) : given };
+}
+
+/** Where the configurations of this host are: below the folder of its keys. */
+export function hostConfigurations(context: CliContext): HostConfigurations {
+  return new HostConfigurations(join(keyPaths(context.env).folder, 'repositories'));
+}
+
+/** The folder of a repository in the user's cache (XDG Base Directory Specification). @throws usage if there is no HOME */
+export function cacheFolderOf(repository: RepositoryId, context: CliContext): string {
+  const { XDG_CACHE_HOME: cacheHome = '', HOME: home = '' } = context.env;
+  if (!isAbsolute(cacheHome) && !isAbsolute(home))
+    throw new SalvageError(
+      'usage',
+      'Cannot find the folder for the cache: neither HOME nor XDG_CACHE_HOME is set',
+      {
+        hint: 'Set HOME.',
+      },
+    );
+  return join(isAbsolute(cacheHome) ? cacheHome : join(home, '.cache'), 'salvage', repository);
+}

@@ -1,0 +1,340 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createEnvelope, type Envelope } from '../../age/envelope.ts';
+import { parseIdentity } from '../../age/identity-lines.ts';
+import { parseRecipient } from '../../age/parse-recipient.ts';
+import type { Recipient } from '../../age/recipient.ts';
+import type { Clock } from '../../clock/clock.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { FileLock } from '../../posix/file-lock.ts';
+import { BlobTable, shareBlobTable } from '../../repository/cache/blob-table.ts';
+import type { HostConfiguration } from '../../repository/host-configuration.ts';
+import { newSnapshotId, type PackId, type SnapshotId } from '../../repository/ids.ts';
+import { repositoryName } from '../../repository/layout.ts';
+import { snapshotGroup } from '../../repository/snapshot/snapshot-json.ts';
+import type { WalkOptions } from '../../source/walk.ts';
+import type { Signer } from '../../ssh/signer.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { readRepositoryJson } from '../open-repository.ts';
+import { chooseMerged } from './choose-merged.ts';
+import { commitSnapshot } from './commit-snapshot.ts';
+import { IndexWriter } from './index-writer.ts';
+import { readKnownRepository, type KnownRepository } from './known-repository.ts';
+import { planMemory, usualMemoryBytes } from './memory-plan.ts';
+import { noCounts, type BackupCounts, type BackupObserver } from './observer.ts';
+import { PackStore } from './pack-store.ts';
+import { readSources } from './read-sources.ts';
+import { readStream, type StreamSource } from './read-stream.ts';
+import { TreeDraft } from './tree-draft.ts';
+import { permitsPerWorker, WorkerPool } from './worker-pool.ts';
+import { writeTree } from './write-tree.ts';
+
+export type BackupSource =
+  | {
+      readonly kind: 'paths';
+      /** As the user named them, absolute: for people, and for the group of the snapshot. */
+      readonly paths: readonly string[];
+      readonly walk: Omit<WalkOptions, 'onProblem'>;
+    }
+  | { readonly kind: 'stream'; readonly stream: StreamSource };
+
+export interface BackupOptions {
+  readonly storage: Storage;
+  readonly host: HostConfiguration;
+  readonly signer: Signer;
+  readonly source: BackupSource;
+  /** The folder of this repository in the user's cache. */
+  readonly folder: string;
+  /** Private: in root.age. */
+  readonly tags?: readonly string[];
+  /** Public: in snapshot.json. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Read everything, whatever its status says. */
+  readonly force?: boolean;
+  /** Decode every frame again before it is let go. */
+  readonly paranoid?: boolean;
+  readonly memoryBytes?: number;
+  readonly threads: number;
+  /** Find out what would be read, and store nothing. */
+  readonly dryRun?: boolean;
+  readonly observer: BackupObserver;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export interface BackupResult {
+  /** Undefined after a dry run. */
+  readonly snapshot: SnapshotId | undefined;
+  readonly counts: Readonly<BackupCounts>;
+  /** Bytes of packs and index objects that this run has stored. */
+  readonly storedBytes: number;
+  readonly packsStored: number;
+  readonly durationMs: number;
+}
+
+const zstdLevel = 3;
+
+/**
+ * Makes a snapshot (docs/design/pipeline.md). It exists when this has returned; after any failure there is none, and what
+ * was stored is taken up by the next run.
+ * @throws no-repository, busy, failed, bad-key, usage, interrupted
+ */
+export async function backup(options: BackupOptions): Promise<BackupResult> {
+  const { storage, host, folder, clock, signal } = options;
+  const startMs = clock.monotonicMs();
+  const started = clock.now();
+  const { id } = await readRepositoryJson(storage, signal);
+  if (id !== host.repositoryId)
+    throw new SalvageError(
+      'failed',
+      `Cannot back up to "${storage.description}": it is another repository than this host is set up for`,
+      {
+        hint: 'salvage init --adopt sets this host up for it.',
+        details: { object: repositoryName },
+      },
+    );
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  using lock = FileLock.take(join(folder, 'lock'));
+  if (!lock)
+    throw new SalvageError(
+      'busy',
+      `Cannot back up to "${storage.description}": another run of this host is at it`,
+      {
+        hint: 'Wait until it has finished.',
+      },
+    );
+  const indexKey = parseIdentity(host.indexKey);
+  const known = await readKnownRepository({
+    storage,
+    repositoryId: id,
+    folder,
+    publicKey: options.signer.publicKey,
+    indexKey,
+    observer: options.observer,
+    now: started,
+    signal,
+  });
+  const counts = noCounts();
+  const run = new BackupRun(options, known, counts);
+  try {
+    const { snapshot, storedBytes, packsStored } = options.dryRun
+      ? await run.try()
+      : await run.make(started, (await indexKey.recipients?.()) ?? []);
+    return { snapshot, counts, storedBytes, packsStored, durationMs: clock.monotonicMs() - startMs };
+  } finally {
+    known.journal.close();
+  }
+}
+
+interface RunResult {
+  readonly snapshot: SnapshotId | undefined;
+  readonly storedBytes: number;
+  readonly packsStored: number;
+}
+
+class BackupRun {
+  readonly #options: BackupOptions;
+  readonly #known: KnownRepository;
+  readonly #counts: BackupCounts;
+  readonly #recipients: readonly Recipient[];
+  readonly #threads: number;
+  readonly #packTargetBytes: number;
+  /** By pack number: 1 for what this run must not refer to. Packs of this run have higher numbers. */
+  readonly #gone: Uint8Array<SharedArrayBuffer>;
+
+  constructor(options: BackupOptions, known: KnownRepository, counts: BackupCounts) {
+    this.#options = options;
+    this.#known = known;
+    this.#counts = counts;
+    this.#recipients = options.host.recipients.map(parseHostRecipient);
+    const { packs, facts, storedBytes } = known;
+    const memoryBytes = options.memoryBytes ?? usualMemoryBytes;
+    const plan = planMemory(memoryBytes, options.threads, storedBytes, packsInMemory(options.storage));
+    this.#threads = plan.threads;
+    this.#packTargetBytes = plan.packTargetBytes;
+    this.#gone = new Uint8Array(new SharedArrayBuffer(packs.size));
+    for (let number = 0; number < packs.size; number++)
+      if (packs.idOf(number) === undefined) this.#gone[number] = 1;
+    for (const number of chooseMerged(packs, facts, this.#packTargetBytes)) this.#gone[number] = 1;
+    facts.clearUse();
+  }
+
+  async try(): Promise<RunResult> {
+    const { source } = this.#options;
+    if (source.kind === 'stream')
+      throw new SalvageError('usage', 'Cannot try a backup of a stream: only reading it tells what is new', {
+        hint: 'Leave out --dry-run.',
+      });
+    const draft = new TreeDraft('', undefined);
+    await readSources({ ...this.#reading(draft), walk: source.walk, pool: undefined });
+    return { snapshot: undefined, storedBytes: 0, packsStored: 0 };
+  }
+
+  async make(started: Date, indexRecipients: readonly Recipient[]): Promise<RunResult> {
+    const { storage, host, source, clock, signal, paranoid = false } = this.#options;
+    const { cache, journal, packs, facts, levels, unlisted, unindexed, head } = this.#known;
+    const envelope = (): Promise<Envelope> => createEnvelope(this.#recipients);
+    const index = new IndexWriter(
+      storage,
+      () => createEnvelope([...this.#recipients, ...indexRecipients]),
+      signal,
+    );
+    const packing = { targetBytes: this.#packTargetBytes, level: zstdLevel };
+    const store = new PackStore({
+      storage,
+      packs,
+      facts,
+      journal,
+      index,
+      createEnvelope: envelope,
+      paranoid,
+      packing,
+      signal,
+    });
+    const share = shareBlobTable(levels, cache.spillFolder());
+    const blobs = new BlobTable(share, this.#isGone);
+    try {
+      for (const pack of unlisted) {
+        const number = await store.adopt(pack, unindexed.has(pack.id));
+        for (let blob = 0, offset = 0; blob < pack.blobs.count; offset += pack.blobs.length(blob++))
+          blobs.claim(pack.blobs.digest(blob), number, offset, pack.blobs.length(blob));
+      }
+      const draft = new TreeDraft(cache.newFile('listing'), this.#known.lastListing);
+      const lastSegments = await this.#read(
+        draft,
+        {
+          chunkerSeed: host.chunkerSeed,
+          stageSpec: storage.stageSpec,
+          packTargetBytes: this.#packTargetBytes,
+          level: zstdLevel,
+          blobTable: share,
+          gonePacks: this.#gone,
+        },
+        store,
+      );
+      const tree = await writeTree(draft.finish(lastSegments), {
+        store,
+        packs,
+        facts,
+        blobs,
+        listing: cache.newFile('listing'),
+      });
+      const indexes = await index.finish();
+      const sequence = head.sequence + 1;
+      const id = newSnapshotId(sequence, started);
+      const storedBytes = store.storedBytes + index.storedBytes;
+      const paths = source.kind === 'paths' ? source.paths : [source.stream.name];
+      const {
+        filesNew,
+        filesChanged,
+        filesUnchanged,
+        directories,
+        contentBytes,
+        bytesRead,
+        bytesNew,
+        problems,
+      } = this.#counts;
+      const checksums = await commitSnapshot(
+        {
+          id,
+          sequence,
+          previous: head.digest,
+          started,
+          finished: clock.now(),
+          paths,
+          tags: this.#options.tags ?? [],
+          labels: this.#options.labels ?? {},
+          group: snapshotGroup(host.chunkerSeed, { paths }),
+          entries: filesNew + filesChanged + filesUnchanged + directories,
+          sizeBytes: contentBytes,
+          storedBytes,
+          statistics: { filesNew, filesChanged, filesUnchanged, directories, bytesRead, bytesNew, problems },
+          segments: tree.segments,
+          packs: this.#usedPacks(),
+          indexes,
+        },
+        { storage, host, createEnvelope: envelope, signer: this.#options.signer, signal },
+      );
+      const own = blobs.finish(cache.newFile('blobs'));
+      cache.commit({ snapshot: id, checksums, packs, listing: tree.listing, levels: [...own, ...levels] });
+      facts.write(this.#known.factsPath, checksums);
+      journal.clear();
+      return { snapshot: id, storedBytes, packsStored: store.stored };
+    } finally {
+      blobs.close();
+    }
+  }
+
+  async #read(
+    draft: TreeDraft,
+    setup: ConstructorParameters<typeof WorkerPool>[0]['setup'],
+    store: PackStore,
+  ): Promise<number | undefined> {
+    const { source, signal } = this.#options;
+    await using pool = new WorkerPool({
+      threads: this.#threads,
+      setup,
+      permit: () => store.permit(),
+      onPack: (pack) => store.storeStaged(pack),
+    });
+    const giveUp = (): void => pool.giveUp(signal.reason);
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      signal.throwIfAborted();
+      let lastSegments: number | undefined;
+      if (source.kind === 'stream')
+        await readStream({ ...this.#reading(draft), stream: source.stream, pool });
+      else ({ lastSegments } = await readSources({ ...this.#reading(draft), walk: source.walk, pool }));
+      await pool.flush();
+      return lastSegments;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  #reading(draft: TreeDraft): Omit<Parameters<typeof readSources>[0], 'walk' | 'pool'> {
+    const { observer, clock, signal, force = false } = this.#options;
+    const { facts, lastListing } = this.#known;
+    return {
+      lastListing,
+      draft,
+      facts,
+      isGone: this.#isGone,
+      force,
+      counts: this.#counts,
+      observer,
+      clock,
+      signal,
+    };
+  }
+
+  readonly #isGone = (pack: number): boolean => this.#gone[pack] === 1;
+
+  #usedPacks(): PackId[] {
+    const { packs, facts } = this.#known;
+    const used: PackId[] = [];
+    for (let number = 0; number < facts.size; number++) {
+      const id = facts.usedBytes(number) > 0 ? packs.idOf(number) : undefined;
+      if (id !== undefined) used.push(id);
+    }
+    return used;
+  }
+}
+
+/** Packs of one worker that are in memory at a time: a folder takes them as they are finished. */
+function packsInMemory({ stageSpec }: Storage): number {
+  return stageSpec.kind === 'folder' ? 1 : permitsPerWorker;
+}
+
+function parseHostRecipient(text: string): Recipient {
+  const recipient = parseRecipient(text);
+  if (!recipient)
+    throw new SalvageError(
+      'bad-key',
+      'Cannot encrypt to a recipient of the host configuration: it is a key that cannot encrypt',
+      {
+        hint: 'Set the host up again, with salvage init --adopt.',
+      },
+    );
+  return recipient;
+}

@@ -1,0 +1,96 @@
+import type { Envelope } from '../../age/envelope.ts';
+import { packName } from '../../repository/layout.ts';
+import { BlobList } from '../../repository/pack/blob-list.ts';
+import type { PackTable } from '../../repository/pack/pack-table.ts';
+import { PackWriter, type FinishedPack, type PackWriterOptions } from '../../repository/pack/pack-writer.ts';
+import type { StagedObject } from '../../storage/staged-object.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { IndexWriter } from './index-writer.ts';
+import type { JournaledPack, Journal } from './journal.ts';
+import type { PackFacts } from './pack-facts.ts';
+import type { PackPermit, StagedPack } from './worker-messages.ts';
+
+export interface PackStoreOptions {
+  readonly storage: Storage;
+  readonly packs: PackTable;
+  readonly facts: PackFacts;
+  readonly journal: Journal;
+  readonly index: IndexWriter;
+  /** Envelopes for the recipients. */
+  readonly createEnvelope: () => Promise<Envelope>;
+  /** Decode all frames again; else those of the first packs. */
+  readonly paranoid: boolean;
+  readonly packing: Pick<PackWriterOptions, 'targetBytes' | 'level'>;
+  readonly signal: AbortSignal;
+}
+
+/** The one way of packs into storage: journal, storage, index, in this order. */
+export class PackStore {
+  readonly #options: PackStoreOptions;
+  #permits = 0;
+  /** Packs stored by this run, and their bytes. */
+  stored = 0;
+  storedBytes = 0;
+
+  constructor(options: PackStoreOptions) {
+    this.#options = options;
+  }
+
+  /** The permission for a worker to fill a pack. */
+  async permit(): Promise<PackPermit> {
+    // The first ones: whichever is filled first is checked.
+    const checkFrames = this.#options.paranoid || this.#permits++ < firstPermits;
+    const envelope = await this.#options.createEnvelope();
+    return { kind: 'permit', envelope, pack: this.#options.packs.reserve(), checkFrames };
+  }
+
+  /** A pack to fill in this thread. */
+  async open(): Promise<{ readonly number: number; readonly writer: PackWriter }> {
+    const { createEnvelope, packing, packs } = this.#options;
+    const writer = new PackWriter(await createEnvelope(), { ...packing, checkFrames: true });
+    return { number: packs.reserve(), writer };
+  }
+
+  /** Stores what a worker has finished. */
+  async storeStaged({ number, id, staged, rawBytes, blobs }: StagedPack): Promise<void> {
+    const pack = {
+      id,
+      kind: 'content',
+      sizeBytes: staged.sizeBytes,
+      blobs: BlobList.fromBytes(blobs),
+    } as const;
+    await this.#store(number, pack, rawBytes, staged);
+  }
+
+  /** Stores a tree pack that this thread has finished. */
+  async storeTree(number: number, { id, parts, sizeBytes, rawBytes, blobs }: FinishedPack): Promise<void> {
+    const staged: StagedObject = { name: packName(id), sizeBytes, content: { kind: 'parts', parts } };
+    await this.#store(number, { id, kind: 'tree', sizeBytes, blobs }, rawBytes, staged);
+  }
+
+  /** Takes up a pack that is stored already, of a run that did not come to its end or of one that the cache has forgotten. */
+  async adopt(pack: JournaledPack, addToIndex: boolean): Promise<number> {
+    const { packs, facts, index } = this.#options;
+    const number = packs.numberOf(pack.id);
+    let rawBytes = 0;
+    for (let blob = 0; blob < pack.blobs.count; blob++) rawBytes += pack.blobs.length(blob);
+    facts.set(number, { kind: pack.kind, sizeBytes: pack.sizeBytes, rawBytes });
+    if (addToIndex)
+      await index.add({ pack: pack.id, kind: pack.kind, sizeBytes: pack.sizeBytes, blobs: pack.blobs });
+    return number;
+  }
+
+  async #store(number: number, pack: JournaledPack, rawBytes: number, staged: StagedObject): Promise<void> {
+    const { storage, packs, facts, journal, index, signal } = this.#options;
+    journal.append(pack);
+    packs.name(number, pack.id);
+    facts.set(number, { kind: pack.kind, sizeBytes: pack.sizeBytes, rawBytes });
+    await storage.createStaged(staged, signal);
+    this.stored++;
+    this.storedBytes += pack.sizeBytes;
+    await index.add({ pack: pack.id, kind: pack.kind, sizeBytes: pack.sizeBytes, blobs: pack.blobs });
+  }
+}
+
+/** As many as workers get before the first pack is stored, on a machine of the usual size. */
+const firstPermits = 2;

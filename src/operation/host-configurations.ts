@@ -1,0 +1,71 @@
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SalvageError } from '../errors/salvage-error.ts';
+import {
+  decodeHostConfiguration,
+  encodeHostConfiguration,
+  type HostConfiguration,
+} from '../repository/host-configuration.ts';
+import type { RepositoryId } from '../repository/ids.ts';
+
+/** What this host knows of its repositories: one file of mode 0600 for each, by the repository's id. */
+export class HostConfigurations {
+  readonly #folder: string;
+
+  /** `folder` need not exist. */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  pathOf(repository: RepositoryId): string {
+    return join(this.#folder, `${repository}.json`);
+  }
+
+  /** Undefined if this host is not set up for the repository. @throws usage if the file is not valid; failed */
+  read(repository: RepositoryId): HostConfiguration | undefined {
+    const path = this.pathOf(repository);
+    try {
+      return decodeHostConfiguration(readFileSync(path), path);
+    } catch (error) {
+      if (error instanceof SalvageError) throw error;
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw failed('read', path, error);
+    }
+  }
+
+  /** @throws usage also if this host is not set up for the repository */
+  require(repository: RepositoryId, description: string): HostConfiguration {
+    const found = this.read(repository);
+    if (found) return found;
+    throw new SalvageError('usage', `Cannot back up to "${description}": this host is not set up for it`, {
+      hint: `To go on with this repository from here: salvage init --adopt --repo "${description}" -R FILE`,
+      details: { configuration: this.pathOf(repository) },
+    });
+  }
+
+  /** Whole or not at all. @throws failed */
+  write(configuration: HostConfiguration): void {
+    const path = this.pathOf(configuration.repositoryId);
+    const draft = `${path}.new`;
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      rmSync(draft, { force: true });
+      writeFileSync(draft, encodeHostConfiguration(configuration), { mode: 0o600, flag: 'wx', flush: true });
+      renameSync(draft, path);
+    } catch (error) {
+      throw failed('write', path, error);
+    }
+  }
+
+  remove(repository: RepositoryId): void {
+    rmSync(this.pathOf(repository), { force: true });
+  }
+}
+
+function failed(what: string, path: string, cause: unknown): SalvageError {
+  return new SalvageError(
+    'failed',
+    `Cannot ${what} the host configuration "${path}": ${(cause as Error).message}`,
+    { cause },
+  );
+}
