@@ -44,6 +44,8 @@ export interface HandMadeFile {
 export interface SnapshotSettings {
   /** Stored size at which a pack is full. Default: 64 KiB, so that files span packs. */
   readonly packBytes?: number;
+  /** Every file in packs of its own. */
+  readonly packPerFile?: boolean;
   readonly sequence?: number;
   readonly previous?: ObjectDigest | null;
   readonly time?: Date;
@@ -122,7 +124,7 @@ export class HandMadeRepository {
     for (const { entry, content = new Uint8Array(0) } of files) {
       const found: ContentRange[] = [];
       for (let start = 0; start < content.length;) {
-        if (writer.isFull) {
+        if (writer.isFull || (settings.packPerFile && start === 0 && !writer.isEmpty)) {
           await finishContent();
           writer = new PackWriter(await createEnvelope(recipients), { targetBytes });
           number = packs.reserve();
