@@ -8,7 +8,7 @@ export interface BlockingDescriptor {
 }
 
 /**
- * The pipe behind `fd` opened once more. Node makes pipes non-blocking when a program so much as looks at process.stdout, and to ask
+ * The pipe behind `fd` opened once more. Node makes pipes non-blocking when a program so much as looks at its standard streams, and to ask
  * again and again costs half the speed; an open of its own has flags of its own. What cannot be opened again so (a named
  * pipe might wait for its other end; a socket; another system than Linux) is used as it is.
  */

@@ -146,9 +146,9 @@ function decrypt(job: OrderedJob, segment: number, input: Uint8Array, isLast: bo
   const decryptor = new PayloadDecryptor({ payloadKey: job.payloadKey, chunk });
   const end = isLast ? input.length : input.length - 1;
   const parts = decryptor.push(input.subarray(0, end));
-  // That the next segment has a byte matters only after a last chunk, which nothing may follow.
-  if (decryptor.lastSeen) decryptor.push(input.subarray(end));
   try {
+    // That the next segment has a byte matters only after a last chunk, which nothing may follow.
+    if (!isLast && decryptor.lastSeen) decryptor.push(input.subarray(end));
     if (isLast || decryptor.failed) parts.push(...decryptor.finish());
   } catch (failure) {
     return { parts, failure };
