@@ -8,13 +8,7 @@ import {
   encodeHostConfiguration,
   type HostConfiguration,
 } from '../host-configuration.ts';
-import {
-  isSnapshotId,
-  newRepositoryId,
-  newSnapshotId,
-  sequenceOf,
-  type ObjectDigest,
-} from '../ids.ts';
+import { isSnapshotId, newRepositoryId, newSnapshotId, sequenceOf, type ObjectDigest } from '../ids.ts';
 import { encodeIndexedPack, IndexDecoder, type IndexedPack } from '../index-object.ts';
 import { packName, roleOf } from '../layout.ts';
 import { BlobList } from '../pack/blob-list.ts';
