@@ -72,7 +72,7 @@ export class OutputFile {
   /** The file is whole: gives it its name. @throws failed; then nothing remains */
   commit(): void {
     try {
-      if (this.#sync) fsyncSync(this.fd);
+      if (this.#sync && this.#isRegular) fsyncSync(this.fd);
       this.#close();
       if (this.#temporaryPath !== undefined) renameSync(this.#temporaryPath, this.#path);
     } catch (cause) {

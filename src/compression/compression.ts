@@ -4,7 +4,7 @@ import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 export type Compression = 'zstd' | 'gzip' | 'none';
 
 /** The piece of a stream that is compressed on its own: large enough for the window, small enough for memory. */
-export const blockBytes: number = 8 << 20;
+export const blockBytes: number = 4 << 20;
 
 export interface LevelRange {
   readonly least: number;
@@ -30,7 +30,7 @@ export function compressBlock(kind: Compression, level: number, bytes: Uint8Arra
   switch (kind) {
     case 'zstd': {
       // The window need not be larger than the block, and decompressors reserve what the frame announces.
-      const windowLog = Math.min(23, Math.max(10, Math.ceil(Math.log2(Math.max(1, bytes.length)))));
+      const windowLog = Math.min(22, Math.max(10, Math.ceil(Math.log2(Math.max(1, bytes.length)))));
       return zstdCompressSync(bytes, {
         chunkSize,
         params: {

@@ -201,7 +201,7 @@ function load(): SystemCalls {
       `Cannot reach the file system's calls on ${process.platform}: only Linux is supported so far`,
       { hint: 'Run salvage on Linux.' },
     );
-  const koffi = createRequire(import.meta.url)('koffi') as typeof koffiModule;
+  const koffi = loadKoffi();
   const library = koffi.load(null);
   const calls: Record<string, unknown> = {
     errno: () => koffi.errno(),
@@ -210,6 +210,23 @@ function load(): SystemCalls {
   for (const [name, [result, ...parameters]] of Object.entries(signatures))
     calls[name] = library.func(name, result, parameters);
   return calls as unknown as SystemCalls;
+}
+
+function loadKoffi(): typeof koffiModule {
+  return createRequire(import.meta.url)('koffi') as typeof koffiModule;
+}
+
+/**
+ * Makes the C library give every larger piece of memory back to the kernel as soon as it is freed. glibc keeps more and
+ * more for itself, the larger the pieces are that it has seen; other libraries need no telling. For the whole process.
+ */
+export function returnFreedMemory(): void {
+  const mmapThreshold = -3;
+  try {
+    loadKoffi().load(null).func('mallopt', 'int', ['int', 'int'])(mmapThreshold, 40_000);
+  } catch {
+    // Not glibc: nothing to tune.
+  }
 }
 
 /** Zeroed memory of its own outside the V8 heap, whose address stays as it is: never a piece of Node's shared pool. */

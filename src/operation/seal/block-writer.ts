@@ -1,7 +1,7 @@
 import { blockBytes, compressBlock, type Compression } from '../../compression/compression.ts';
 
 /** A batch is planned to fill one block; attributes and files that have grown may need a little more. */
-const slackBytes = 1 << 20;
+const slackBytes = 256 << 10;
 
 /** Gathers bytes into one reused buffer and compresses it whenever it is full. */
 export class BlockWriter {

@@ -107,8 +107,8 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     for (const batch of plan.batches()) {
       signal.throwIfAborted();
       pending.push({ batch, sealed: workers.seal(batch) });
-      // One ready for each worker besides the one in its hands.
-      if (pending.length >= 2 * threads) await writeOldest();
+      // One more than the workers have in hand, so that whoever is done first finds work.
+      if (pending.length > threads) await writeOldest();
     }
     while (pending.length > 0) {
       signal.throwIfAborted();
