@@ -80,7 +80,14 @@ export class OpenSnapshot {
       if (path) records = records.filter((record) => isAtOrBelow(record.path, path));
       if (records.length > 0) yield { segment, records };
     }
-    if (end === segments.length && end > start) decoder.finish(packName(segments[end - 1]!.pack));
+    if (end < segments.length || end === start) return;
+    const last = segments[end - 1]!;
+    try {
+      decoder.finish(packName(last.pack));
+    } catch (error) {
+      if (!onLost) throw error;
+      onLost({ segment: last, first: last.first, next: undefined, error });
+    }
   }
 
   /** One segment's bytes, whose SHA-256 is right. @throws damaged, no-identity-match, failed */

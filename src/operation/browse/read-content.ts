@@ -9,7 +9,7 @@ import {
   type ContentRanges,
 } from '../../repository/tree/content-ranges.ts';
 import type { OpenSnapshot } from '../open-snapshot.ts';
-import { ContentLayout, type Piece } from '../reading/content-layout.ts';
+import { contentBytes, ContentLayout, type Piece } from '../reading/content-layout.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
 
 const zeros = new Uint8Array(1024 * 1024);
@@ -42,6 +42,7 @@ export async function* readContent(
   const layout = new ContentLayout(file);
   let size: number | undefined;
   let position = 0;
+  let accounted = 0;
   for await (const { records } of snapshot.readTree({ path: file, ...(signal && { signal }) })) {
     for (const record of records) {
       if (!record.path.equals(file)) continue;
@@ -49,6 +50,7 @@ export async function* readContent(
         if (record.entry.type !== 'file') throw refuse(`it is a ${record.entry.type} and has no content`);
         ({ size } = record.entry);
       }
+      accounted += contentBytes(record);
       const places: Place[] = [];
       layout.add(record, (ranges, index, at, pieces) => places.push(placeOf(ranges, index, at, pieces)));
       for (const place of places) yield* show(place);
@@ -58,6 +60,11 @@ export async function* readContent(
   const rest: Place[] = [];
   layout.finish((ranges, index, at, pieces) => rest.push(placeOf(ranges, index, at, pieces)));
   for (const place of rest) yield* show(place);
+  if (accounted !== size)
+    throw new SalvageError(
+      'damaged',
+      `Cannot show all of "${path.toString()}": the snapshot does not tell where ${size - accounted} of its bytes are`,
+    );
   yield* fill(size);
 
   async function* show({ ranges, index, pieces }: Place): AsyncGenerator<Uint8Array> {

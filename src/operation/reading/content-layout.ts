@@ -101,3 +101,11 @@ export class ContentLayout {
     this.#nextHole++;
   }
 }
+
+/** How many bytes of the file a line tells of, holes included. */
+export function contentBytes({ ranges, holes }: TreeRecord): number {
+  let bytes = 0;
+  for (let index = 0; index < countRanges(ranges); index++) bytes += rangeLength(ranges, index);
+  for (const [, length] of holes) bytes += length;
+  return bytes;
+}

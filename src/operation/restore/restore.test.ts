@@ -149,7 +149,7 @@ describe('restore of a small tree', () => {
     const target = temporaryFolder(t);
     const selection = new Selection({ paths: ['/a/deep/'], stripComponents: 1 });
     const { summary } = await restoreHandMade(repository, snapshot.id, { target, selection });
-    assert.deepEqual(readdirSync(target, { recursive: true }).sort(), ['deep', 'deep/two']);
+    assert.deepEqual(namesBelow(target), ['deep', 'deep/two']);
     assert.equal(statSync(join(target, 'deep')).mtimeMs, 1_000_000);
     assert.deepEqual([summary.files, summary.directories], [1, 1]);
   });
@@ -158,7 +158,7 @@ describe('restore of a small tree', () => {
     const target = temporaryFolder(t);
     const selection = new Selection({ include: ['/a', '*.txt'], exclude: ['one'] });
     await restoreHandMade(repository, snapshot.id, { target, selection });
-    const found = readdirSync(target, { recursive: true }).sort();
+    const found = namesBelow(target);
     assert.deepEqual(found, ['a', 'a/deep', 'a/deep/two', 'a/link', 'c.txt']);
   });
 
@@ -180,7 +180,7 @@ describe('restore of a small tree', () => {
     const deleted = await deleteOthers(opened.snapshot, { target, selection, dryRun: false }, say);
     const expected = ['a/extra/below/file', 'a/extra/below', 'a/extra', 'a/to-root'];
     assert.deepEqual([dry, deleted, named], [4, 4, [...expected, ...expected]]);
-    const left = readdirSync(target, { recursive: true }).sort();
+    const left = namesBelow(target);
     assert.deepEqual(left, [
       'a',
       'a/deep',
@@ -326,6 +326,10 @@ describe('hard links', () => {
     assert.equal(readlinkSync(join(target, 'links', 'relative-again')), 'first');
   });
 });
+
+function namesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+}
 
 interface ThreeFiles {
   readonly folder: string;

@@ -4,6 +4,7 @@ import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
 import type { FileEntry } from '../../posix/file-entry.ts';
 import { TargetDirectory, type Overwrite } from '../../posix/target-directory.ts';
 import type { SuspendedFile } from '../../posix/target-file.ts';
+import { showPath } from '../../posix/target-path.ts';
 import { packName } from '../../repository/layout.ts';
 import {
   countRanges,
@@ -17,7 +18,7 @@ import type { TreeRecord } from '../../repository/tree/tree-decoder.ts';
 import { isBelow } from '../../repository/tree/tree-path.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { LostSegment, OpenSnapshot } from '../open-snapshot.ts';
-import { ContentLayout, type Piece } from '../reading/content-layout.ts';
+import { contentBytes, ContentLayout, type Piece } from '../reading/content-layout.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
 import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
 import { readFileBatch, type SpreadPart } from './file-batch.ts';
@@ -89,10 +90,14 @@ interface SpreadFile {
 
 /** The file whose lines are being read. */
 interface CurrentFile {
+  /** Its path in the snapshot. */
+  readonly source: Buffer;
   readonly entry: FileEntry;
   readonly layout: ContentLayout;
   /** Undefined for one that lies in one pack, and for one that is not wanted any more. */
   readonly spread: SpreadFile | undefined;
+  /** Bytes of which no line has told yet where they are. */
+  missingBytes: number;
 }
 
 const defaultMemoryBytes = 96 * 1024 * 1024;
@@ -237,7 +242,7 @@ class RestoreRun {
   #plan(record: TreeRecord): void {
     const { entry } = record;
     if (!entry) {
-      if (this.#current) this.#addContent(this.#current, record);
+      if (this.#current?.source.equals(record.path)) this.#addContent(this.#current, record);
       return;
     }
     this.#endFile();
@@ -283,9 +288,7 @@ class RestoreRun {
     if (!this.#isFresh(entry.path) && this.#target.keepsExisting(entry)) {
       this.#summary.kept++;
       // What was there before is checked as well: its time and size alone say that it is right.
-      if (this.#options.check)
-        this.#current = { entry, layout: new ContentLayout(entry.path), spread: undefined };
-      if (this.#current) this.#addContent(this.#current, record);
+      if (this.#options.check) this.#beginContent(entry, record, undefined);
       return;
     }
     const isWhole = contentBytes(record) === entry.size;
@@ -305,7 +308,12 @@ class RestoreRun {
     const number = this.#spreadCount++;
     const spread: SpreadFile = { number, entry, suspended: file.suspend(), failure: undefined };
     this.#spreads.set(number, spread);
-    this.#current = { entry, layout: new ContentLayout(entry.path), spread };
+    this.#beginContent(entry, record, spread);
+  }
+
+  #beginContent(entry: FileEntry, record: TreeRecord, spread: SpreadFile | undefined): void {
+    const layout = new ContentLayout(entry.path);
+    this.#current = { source: record.path, entry, layout, spread, missingBytes: entry.size };
     this.#addContent(this.#current, record);
   }
 
@@ -325,6 +333,7 @@ class RestoreRun {
 
   #addContent(current: CurrentFile, record: TreeRecord): void {
     try {
+      current.missingBytes -= contentBytes(record);
       current.layout.add(record, this.#placer(current));
     } catch (error) {
       if (!(error instanceof SalvageError)) throw error;
@@ -367,7 +376,11 @@ class RestoreRun {
     if (!current) return;
     this.#current = undefined;
     current.layout.finish(this.#placer(current));
-    if (current.spread) this.#window.complete.push(current.spread.number);
+    const { spread, missingBytes } = current;
+    if (!spread) return;
+    const message = `Cannot restore "${showPath(current.entry.path)}": the snapshot does not tell where ${missingBytes} of its bytes are`;
+    if (missingBytes > 0) spread.failure ??= { code: 'damaged', message };
+    this.#window.complete.push(spread.number);
   }
 
   /** Hard links whose first name is not wanted: the content comes under the name of the first of them. */
@@ -589,8 +602,8 @@ class RestoreRun {
       error.code,
       `Cannot restore what lies from "${first.toString()}" ${until}: ${error.message}`,
     );
-    const { spread } = this.#current ?? {};
-    if (spread) this.#failSpread(spread.number, error);
+    // If the lost stretch had more of this file, that is what it misses now.
+    this.#endFile();
   }
 
   #problem(problem: { readonly path: Buffer; readonly what: string; readonly message: string }): void {
@@ -602,13 +615,6 @@ class RestoreRun {
 /** Trouble with one object, which leaves the others alone. */
 function isPackTrouble({ code, details }: SalvageError): boolean {
   return code === 'damaged' || code === 'no-identity-match' || (code === 'failed' && 'object' in details);
-}
-
-function contentBytes({ ranges, holes }: TreeRecord): number {
-  let bytes = 0;
-  for (let index = 0; index < countRanges(ranges); index++) bytes += rangeLength(ranges, index);
-  for (const [, length] of holes) bytes += length;
-  return bytes;
 }
 
 function isInOnePack(ranges: ContentRanges): boolean {

@@ -117,7 +117,8 @@ export class RememberedHeads {
       );
     }
     try {
-      return decodeJson(schema, bytes, maxBytes, path);
+      const { format: _, version: __, ...head } = decodeJson(schema, bytes, maxBytes, path);
+      return head;
     } catch (cause) {
       throw new SalvageError('failed', `Cannot use the remembered head "${path}": it is not a valid one`, {
         hint: 'Move it away if you are sure that the repository is as it should be.',

@@ -70,6 +70,9 @@ export interface VerifyResult {
   readonly head: Omit<RememberedHead, 'places'> | undefined;
 }
 
+/** Hands a job to a worker as soon as one is free; `done` when its answer has been taken. */
+type RunJob = (name: string, job: VerifyJob) => Promise<{ readonly done: Promise<void> }>;
+
 /** References are gathered up to this size, then their packs are opened. */
 const mostReferenceBytes = 48 * 1024 * 1024;
 
@@ -235,11 +238,12 @@ class Verification {
     this.#observer.onTotal(bytes, toRead.length + roots.length);
     await using pool = this.#openPool(roots.length + toRead.length);
     const answers = new Set<Promise<void>>();
-    const run = async (name: string, job: VerifyJob): Promise<void> => {
+    const run: RunJob = async (name, job) => {
       await pool.ready(this.#signal);
       const answer = this.#take(name, pool.run(job)).finally(() => answers.delete(answer));
       answer.catch(() => {});
       answers.add(answer);
+      return { done: answer };
     };
     for (const { name, digest } of roots) await run(name, { kind: 'hash', name, digest });
     if (!identities)
@@ -270,11 +274,7 @@ class Verification {
   // ---- With an identity
 
   /** Every tree segment, every entry, every range; packs are opened as references to them have come together. */
-  async #openAll(
-    signed: readonly SignedSnapshot[],
-    toRead: ReadonlySet<string>,
-    run: (name: string, job: VerifyJob) => Promise<void>,
-  ): Promise<void> {
+  async #openAll(signed: readonly SignedSnapshot[], toRead: ReadonlySet<string>, run: RunJob): Promise<void> {
     const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal);
     const hashed = new Set<string>();
     const references = new BlobReferences();
@@ -288,10 +288,13 @@ class Verification {
         const object = { name, sizeBytes, headerBytes, fileKey };
         await run(name, { kind: 'open', object, digest: pack, blobs, whole });
       } catch (error) {
-        if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
+        if (!(error instanceof SalvageError) || !['damaged', 'no-identity-match'].includes(error.code))
+          throw error;
         // What its own SHA-256 tells is plainer than what the header looks like.
-        await run(name, { kind: 'hash', name, digest: pack });
-        this.#find({ kind: 'damaged-content', object: name, message: error.message });
+        const { done } = await run(name, { kind: 'hash', name, digest: pack });
+        await done;
+        if (!this.#bad.has(name))
+          this.#find({ kind: 'damaged-content', object: name, message: error.message });
       }
     };
     const flush = async (): Promise<void> => {
