@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { X25519Identity } from '../../src/age/x25519.ts';
+import { systemClock, type Clock } from '../../src/clock/clock.ts';
+import { SalvageError } from '../../src/errors/salvage-error.ts';
+import { backup, type BackupResult } from '../../src/operation/backup/backup.ts';
+import { HostConfigurations } from '../../src/operation/host-configurations.ts';
+import { init } from '../../src/operation/init/init.ts';
+import { listSnapshots } from '../../src/operation/open-repository.ts';
+import { readSignedSnapshot, readSnapshotJson } from '../../src/operation/reading/signed-snapshot.ts';
+import type { HostConfiguration } from '../../src/repository/host-configuration.ts';
+import type { ObjectDigest } from '../../src/repository/ids.ts';
+import { indexName, packName } from '../../src/repository/layout.ts';
+import { planRoots } from '../../src/source/source-roots.ts';
+import { generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
+import { privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
+import { MemoryStorage } from '../../src/storage/memory/memory-storage.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+import { FaultyStorage, type Fault } from '../support/faulty-storage.ts';
+
+interface Surroundings {
+  readonly folder: string;
+  readonly storage: MemoryStorage;
+  readonly host: HostConfiguration;
+  readonly signer: Signer;
+}
+
+async function prepare(t: TestContext): Promise<Surroundings> {
+  const folder = mkdtempSync(join(tmpdir(), 'salvage-faults-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, 'src'));
+  for (let index = 0; index < 10; index++)
+    writeFileSync(join(folder, 'src', `f${index}`), `content ${index}`.repeat(5000));
+  await setTimeout(50);
+  const storage = new MemoryStorage();
+  const host = await init({
+    storage,
+    configurations: new HostConfigurations(join(folder, 'config')),
+    url: 'memory',
+    recipients: [X25519Identity.generate().recipient.toString()],
+    signingKey: '/nowhere',
+    name: 'host',
+    clock: systemClock,
+    signal: new AbortController().signal,
+  });
+  return { folder, storage, host, signer: privateKeySigner(generateEd25519Key('host')) };
+}
+
+async function run(
+  { folder, host, signer }: Surroundings,
+  storage: Storage,
+  clock: Clock = systemClock,
+): Promise<BackupResult> {
+  return await backup({
+    storage,
+    host,
+    signer,
+    source: { kind: 'paths', paths: ['/src'], walk: { roots: planRoots([join(folder, 'src')]) } },
+    folder: join(folder, 'cache'),
+    threads: 1,
+    observer: { onProblem: () => {}, onProgress: () => {}, onNotice: () => {} },
+    clock,
+    signal: new AbortController().signal,
+  });
+}
+
+/** Every committed snapshot has all its objects, is signed, and continues the one before it. */
+async function verify(storage: Storage): Promise<number> {
+  let previous: ObjectDigest | null = null;
+  let sequence = 0;
+  for (const { id } of (await listSnapshots(storage)).committed) {
+    const signed = await readSignedSnapshot(storage, id, undefined, new Date());
+    const json = await readSnapshotJson(storage, signed);
+    assert.equal(json.previous, previous);
+    assert.equal(json.sequence, ++sequence);
+    previous = signed.digest;
+    for (const name of [...signed.checksums.packs.map(packName), ...signed.checksums.indexes.map(indexName)])
+      assert.ok(await storage.stat(name), `${name} is listed and stored`);
+  }
+  return sequence;
+}
+
+test('a fault at any call to storage ends the run, harms nothing, and the next run stores nothing twice', async (t) => {
+  const counted = await prepare(t);
+  const healthy = new FaultyStorage(counted.storage, { plan: () => undefined });
+  const { counts } = await run(counted, healthy);
+  assert.ok(healthy.calls > 8);
+  for (const fault of ['error', 'lost-reply'] satisfies Fault[]) {
+    for (let call = 0; call < healthy.calls; call++) {
+      const surroundings = await prepare(t);
+      const faulty = new FaultyStorage(surroundings.storage, {
+        plan: (index) => (index === call ? fault : undefined),
+      });
+      await assert.rejects(run(surroundings, faulty), SalvageError, `${fault} at call ${call}`);
+      await verify(surroundings.storage);
+      const stored: string[] = [];
+      for await (const { name } of surroundings.storage.list('packs/')) stored.push(name);
+      const again = await run(surroundings, surroundings.storage);
+      assert.ok((await verify(surroundings.storage)) >= 1);
+      const bytesNew = stored.length > 0 ? 0 : counts.bytesNew;
+      assert.equal(
+        again.counts.bytesNew,
+        bytesNew,
+        `${fault} at call ${call}: ${stored.length} packs were stored`,
+      );
+    }
+  }
+});
+
+test('a clock that jumps back does not disturb the order of snapshots', async (t) => {
+  const surroundings = await prepare(t);
+  const at = (time: string): Clock => ({ ...systemClock, now: () => new Date(time) });
+  const first = await run(surroundings, surroundings.storage, at('2031-01-01T00:00:00Z'));
+  const second = await run(surroundings, surroundings.storage, at('2026-01-01T00:00:00Z'));
+  assert.ok(second.snapshot! > first.snapshot!);
+  assert.equal(await verify(surroundings.storage), 2);
+});
+
+test('a repository that was set back is noticed, and the chain goes on from what the host remembers', async (t) => {
+  const surroundings = await prepare(t);
+  const { storage, folder } = surroundings;
+  await run(surroundings, storage);
+  const second = await run(surroundings, storage);
+  for await (const { name } of storage.list(`snapshots/${second.snapshot}/`)) await storage.remove(name);
+  writeFileSync(join(folder, 'src', 'f1'), 'else');
+  const third = await run(surroundings, storage);
+  assert.match(third.snapshot!, /^00000003-/);
+});
