@@ -16,6 +16,7 @@ import { planRoots } from '../../source/source-roots.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
+import { BackgroundSync } from '../background-sync.ts';
 import type { CliContext } from '../context.ts';
 import {
   addPassphraseFlags,
@@ -112,6 +113,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   const progress = context.terminal.startProgress('sealing');
   const ownStatus = new FileStatus();
   let output: OutputFile | undefined;
+  let sync: BackgroundSync | undefined;
   let result: SealResult;
   try {
     result = await seal({
@@ -135,17 +137,21 @@ async function run(paths: readonly string[], options: Options, context: CliConte
         if (!output) {
           output = new OutputFile(path, { sync: true });
           ownStatus.readFd(output.fd);
+          sync = new BackgroundSync(output.fd);
         }
         writeParts(output.fd, parts, path);
+        sync?.wrote(parts.reduce((sum, { length }) => sum + length, 0));
       },
       isOwnOutput: ({ status }) => output !== undefined && status.isSameObject(ownStatus),
       onProblem: (problem) => context.terminal.warning(describeProblem(problem)),
       onProgress: (bytes, files) => progress.advance(bytes, files),
     });
     if (signer) await writeSignature(signer, result.digest!, signaturePath!);
+    await sync?.idle();
     output?.commit();
   } finally {
     progress.end();
+    await sync?.idle();
     output?.[Symbol.dispose]();
   }
   if (result.problems > 0) context.incomplete();

@@ -124,6 +124,6 @@ export async function seal(options: SealOptions): Promise<SealResult> {
 
 /** Gives large memory back now: the collector does not know how much waits for it, and megabytes pass every moment. */
 function freeMemory(bytes: Uint8Array): void {
-  // Small buffers share their memory with others.
-  if (bytes.length > Buffer.poolSize && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+  // Buffers of less than half this size may share their memory with others.
+  if (bytes.length >= Buffer.poolSize && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
 }
