@@ -14,11 +14,11 @@ const saltLabel = utf8Bytes('age-encryption.org/v1/scrypt');
 const blockSize = 8;
 
 /** What age uses: about a second and 256 MiB. */
-export const defaultLogN = 18;
+const defaultLogN = 18;
 /** What age takes from a file unless told otherwise: 4 GiB. */
-export const defaultMaxLogN = 22;
+const defaultMaxLogN = 22;
 /** What a user may allow at most: 1 TiB. */
-export const greatestLogN = 30;
+const greatestLogN = 30;
 
 const deriveKey: (
   passphrase: Uint8Array,
@@ -51,7 +51,7 @@ export class ScryptRecipient implements Recipient {
 }
 
 export interface ScryptIdentityOptions {
-  /** The greatest work factor that is taken from a file; at most `greatestLogN`. */
+  /** The greatest work factor that is taken from a file; 22 by default, 30 at most. */
   readonly maxLogN?: number;
 }
 

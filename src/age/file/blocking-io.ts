@@ -20,11 +20,6 @@ export function readFully(fd: number, buffer: Uint8Array, position: number | nul
   return filled;
 }
 
-/** Reads once: what a pipe has, at least one byte but at the end of the input. */
-export function readSome(fd: number, buffer: Uint8Array): number {
-  return retryWhileBusy(() => readSync(fd, buffer, 0, buffer.length, null));
-}
-
 /** Writes all parts one after the other, without joining them. @param position as for `readFully` */
 export function writeFully(fd: number, parts: readonly Uint8Array[], position: number | null): void {
   let at = position;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -70,7 +70,7 @@ async function withFiles(
 function makePipe(name: string): string {
   const pipe = path(name);
   rmSync(pipe, { force: true });
-  spawnSync('mkfifo', [pipe]);
+  execFileSync('mkfifo', [pipe]);
   return pipe;
 }
 
