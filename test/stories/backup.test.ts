@@ -79,7 +79,14 @@ async function verify(box: Sandbox): Promise<number> {
 async function restore(box: Sandbox, target: string): Promise<void> {
   mkdirSync(box.path(target));
   const { code, stderr } = await box.program('python3', [
-    ...['repo/recover.py', '--repo', 'repo', '-i', 'id', '--target', target, 'latest'],
+    'repo/recover.py',
+    '--repo',
+    'repo',
+    '-i',
+    'id',
+    '--target',
+    target,
+    'latest',
   ]);
   assert.equal(code, 0, stderr);
 }
@@ -96,7 +103,13 @@ test('init prints the signer alone, refuses a repository that is there and recip
   const { stdout: classic } = await box.shell('salvage keygen -o classic.txt 2>&1 | grep -o age1.*');
   const { stdout: hybrid } = await box.shell('salvage keygen -pq -o pq.txt 2>&1 | grep -o age1pq.*');
   const mixed = await box.salvage([
-    ...['init', '--repo', 'other', '-r', classic.toString().trim(), '-r', hybrid.toString().trim()],
+    'init',
+    '--repo',
+    'other',
+    '-r',
+    classic.toString().trim(),
+    '-r',
+    hybrid.toString().trim(),
   ]);
   assert.equal(mixed.code, 1);
   assert.match(mixed.stderr, /cannot be mixed/);
@@ -189,15 +202,13 @@ test('standard input and commands become files; a failing command leaves no snap
 test('a second run at the same time is told that another one is at it', async (t) => {
   const box = await prepare(t);
   const first = box.salvage([
-    ...[
-      'backup',
-      '--repo',
-      'repo',
-      '--command',
-      'touch started; while [ ! -e enough ]; do sleep 0.05; done',
-      '--as',
-      'x',
-    ],
+    'backup',
+    '--repo',
+    'repo',
+    '--command',
+    'touch started; while [ ! -e enough ]; do sleep 0.05; done',
+    '--as',
+    'x',
   ]);
   while (!existsSync(box.path('started'))) await setTimeout(20);
   const { result } = await run(box, 'src');

@@ -1,6 +1,7 @@
 // A worker thread of a backup: one plain loop that reads files, stores what is new of them and answers with ranges.
 import { workerData } from 'node:worker_threads';
 import { systemClock } from '../../clock/clock.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { BlobTable } from '../../repository/cache/blob-table.ts';
 import { packName } from '../../repository/layout.ts';
@@ -43,6 +44,8 @@ const store = new ContentStore({
   closePack(number, { id, parts, rawBytes, blobs }) {
     const staged = stageObject(setup.stageSpec, packName(id), parts);
     send({ kind: 'pack', number, id, staged, rawBytes, blobs: blobs.bytes }, stagedTransfer(staged));
+    // A folder has the bytes already.
+    if (staged.content.kind === 'file') for (const part of parts) releaseMemory(part);
   },
 });
 const file = new SourceFile();

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { ListingReader, ListingWriter, type ListingRecord } from '../../repository/cache/listing.ts';
 import { encodeRanges, noRanges } from '../../repository/tree/content-ranges.ts';
 import { ListingMerge } from './listing-merge.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { OrderedWindow } from './ordered-window.ts';
 
 test('items come out in the order in which they went in, however the answers arrive', () => {

@@ -14,7 +14,7 @@ export interface WindowItem {
  */
 export class OrderedWindow {
   readonly #limit: number;
-  #items: WindowItem[] = [];
+  #items: (WindowItem | undefined)[] = [];
   #head = 0;
   #weight = 0;
   #drained: PromiseWithResolvers<void> | undefined;
@@ -42,7 +42,8 @@ export class OrderedWindow {
   /** To be called when an answer has come: emits what it held up. */
   advance(): void {
     while (this.#head < this.#items.length && this.#items[this.#head]!.isReady()) {
-      const item = this.#items[this.#head++]!;
+      const item = this.#items[this.#head]!;
+      this.#items[this.#head++] = undefined;
       this.#weight -= item.weight;
       item.emit();
     }

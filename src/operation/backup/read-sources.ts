@@ -42,9 +42,9 @@ export interface ReadSourcesOptions {
 
 /** A batch keeps a worker busy for some 50 ms. */
 const batchBytes = 8 * 1024 * 1024;
-const batchFiles = 1024;
+const batchFiles = 512;
 /** Entries that may wait for the content of an earlier one. */
-const windowEntries = 16_384;
+const windowEntries = 4096;
 /** The event loop gets its turn after so many entries: answers of workers, Ctrl-C. */
 const entriesPerTurn = 1024;
 /** Within one tick of the kernel's clock an object can change twice and keep its times. */

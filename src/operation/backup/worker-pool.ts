@@ -28,7 +28,7 @@ const batchesPerWorker = 2;
 /** Pieces of a stream that wait in front of a worker. */
 const piecesPerWorker = 4;
 /** Everything large is outside the heap; a small one keeps the whole process small. */
-const heapLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 };
+const heapLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 256 };
 
 interface Member {
   readonly worker: Worker;

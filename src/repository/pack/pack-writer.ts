@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Envelope } from '../../age/envelope.ts';
 import { PayloadEncryptor } from '../../age/payload-encryptor.ts';
 import { equalBytes } from '../../bytes/bytes.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { padmeBytes } from '../../compression/padme.ts';
 import { encodeSeekTable, seekTableBytes, type SeekEntry } from '../../compression/seek-table.ts';
 import { paddingFrame, skippableHeaderBytes } from '../../compression/skippable-frame.ts';
@@ -150,6 +151,8 @@ export class PackWriter {
     this.#entries.push({ compressedBytes: frame.length, rawBytes });
     this.#plaintextBytes += frame.length;
     this.#keep(this.#encryptor.push(frame));
+    // The encryptor has taken what it needs.
+    releaseMemory(frame);
   }
 
   #keep(parts: readonly Uint8Array[]): void {
