@@ -7,7 +7,12 @@ import { createSandbox } from '../support/cli.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
-for (const page of ['docs/manual/encrypt-and-decrypt.md', 'docs/manual/restore.md', 'docs/manual/verify.md'])
+for (const page of [
+  'docs/manual/encrypt-and-decrypt.md',
+  'docs/manual/restore.md',
+  'docs/manual/verify.md',
+  'docs/manual/back-up.md',
+])
   test(`the commands of ${page} work`, async (t) => {
     const text = readFileSync(join(root, page), 'utf8');
     const blocks = [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, block]) => block!);

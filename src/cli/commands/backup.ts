@@ -89,7 +89,7 @@ export function register(program: Command, context: CliContext): void {
     .option('--one-file-system', 'keep mount points as empty directories')
     .option('--force', 'read everything, also what has not changed since the last backup')
     .option('--paranoid', 'decode all that is compressed again before it is stored, to find bad memory')
-    .option('--memory <size>', 'use at most so much memory (default: 250M)')
+    .option('--memory <size>', 'choose threads and pack sizes for so much memory (default: 250M)')
     .addOption(
       new Option('--threads <number>', 'read and compress on so many threads')
         .argParser(parseCount)
