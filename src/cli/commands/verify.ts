@@ -4,6 +4,7 @@ import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 
@@ -40,6 +41,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
     throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {
       hint: 'Give --allowed-signers FILE and --signer HOST; the file must not come from the repository.',
     });
+  keepProcessSmall();
   const progress = terminal.startProgress('verifying');
   let result: VerifyResult;
   try {

@@ -2,8 +2,8 @@ import type { FileEntry } from '../../posix/file-entry.ts';
 import { FileBatchWriter } from './file-batch.ts';
 
 /** What keeps memory flat: no more than so much is planned before it is carried out. */
-const mostEntries = 16_384;
-const mostBatchBytes = 12 * 1024 * 1024;
+const mostEntries = 8_192;
+const mostBatchBytes = 6 * 1024 * 1024;
 /** Looking through all batches for their size at every entry would take longer than restoring it. */
 const entriesBetweenLooks = 512;
 

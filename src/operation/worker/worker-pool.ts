@@ -45,7 +45,7 @@ export class WorkerPool<Job, Answer> {
         workerData,
         transferList: [...granted.transfer],
         // Everything large is outside the heap; a small one keeps the whole process small.
-        resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 256 },
+        resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 256 },
       });
       const thread: Thread<Answer> = { worker, granted, waiting: [] };
       worker.on('message', (answer: Answer) => {
