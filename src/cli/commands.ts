@@ -10,6 +10,11 @@ interface CommandEntry {
 
 /** Every command, in the order of `salvage --help`. A new command adds its file in commands/ and its line here. */
 export const commands: Readonly<Record<string, CommandEntry>> = {
+  quickstart: {
+    group: 'start',
+    summary: 'make keys and a repository, back a directory up, and prove it by a restore',
+    load: () => import('./commands/quickstart.ts'),
+  },
   keygen: {
     group: 'age',
     summary: 'make an age key pair, or show the recipients of an identity file',
