@@ -28,8 +28,9 @@ describe('FileStatus', () => {
     });
 
   it('reads an open file', () => {
-    const fd = openSync('/etc/passwd');
-    assert.equal(BigInt(readStatus(fd, status).inode), fstatSync(fd, { bigint: true }).ino);
+    const fd = openSync('/etc/passwd', 'r');
+    const { inode } = readStatus(fd, status);
+    assert.equal(BigInt(inode), fstatSync(fd, { bigint: true }).ino);
     closeSync(fd);
   });
 

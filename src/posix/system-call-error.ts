@@ -4,7 +4,7 @@ const names = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.errno)) if (!names.has(number)) names.set(number, name);
 
 /** The name of an errno, such as `ENOENT`. */
-export function errnoName(errno: number): string {
+function errnoName(errno: number): string {
   return names.get(errno) ?? `E${errno}`;
 }
 
