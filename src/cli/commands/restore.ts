@@ -11,7 +11,6 @@ import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
-import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
@@ -135,7 +134,6 @@ async function run(
     return reportPreview(summary, deleted, context);
   }
 
-  keepProcessSmall();
   const progress = terminal.startProgress('restoring');
   const lost: LostEntry[] = [];
   const events: object[] = [];
