@@ -8,6 +8,7 @@ import { createSandbox } from '../support/cli.ts';
 const root = join(import.meta.dirname, '..', '..');
 
 for (const page of [
+  'docs/manual/archives.md',
   'docs/manual/encrypt-and-decrypt.md',
   'docs/manual/restore.md',
   'docs/manual/verify.md',
