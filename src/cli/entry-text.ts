@@ -28,7 +28,7 @@ export function nameText({ path, type, target }: FileEntry): string {
 }
 
 /** `2026-11-23 10:15:00`, UTC. */
-export function timeText(ns: bigint): string {
+function timeText(ns: bigint): string {
   const date = new Date(Number(ns / 1_000_000n));
   if (Number.isNaN(date.getTime())) return `@${ns / 1_000_000_000n}`;
   return date

@@ -18,7 +18,7 @@ export interface RecoveryFacts {
 }
 
 /** A recipient, recognisable by who has its other half: SSH keys by their fingerprint, age keys as they are if short. */
-export function describeRecipient(recipient: string): string {
+function describeRecipient(recipient: string): string {
   const ssh = recipient.startsWith('ssh-') ? parsePublicKeyLine(recipient) : undefined;
   if (ssh) return `${ssh.key.type} ${fingerprint(ssh.key)}`;
   if (recipient.length <= 80) return recipient;

@@ -7,9 +7,9 @@ export const recoverName = 'recover.py';
 export const packsPrefix = 'packs/';
 export const indexPrefix = 'index/';
 export const snapshotsPrefix = 'snapshots/';
-export const keeperPrefix = 'keeper/';
+const keeperPrefix = 'keeper/';
 
-export const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
+const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
 export type SnapshotFile = (typeof snapshotFiles)[number];
 
 export function packName(id: PackId): string {

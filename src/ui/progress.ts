@@ -38,6 +38,11 @@ export class Progress {
     this.#nextDrawMs = this.#startMs + refreshMs;
   }
 
+  /** False where nobody sees it, so that no work need be done for its sake. */
+  get isShown(): boolean {
+    return this.#output !== undefined;
+  }
+
   get bytes(): number {
     return this.#bytes;
   }

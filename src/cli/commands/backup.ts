@@ -25,6 +25,7 @@ import {
   openRepositoryStorage,
   type RepositoryFlag,
 } from '../repository-options.ts';
+import { showTotals } from '../show-totals.ts';
 import { systemError } from '../system-error.ts';
 
 interface Options extends RepositoryFlag, PassphraseFlags {
@@ -125,6 +126,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     agentSocket: context.env['SSH_AUTH_SOCK'],
   });
   const progress = terminal.startProgress('backing up');
+  if (source.kind === 'paths') showTotals(progress, source.walk);
   const events: string[] = [];
   let result: BackupResult;
   try {

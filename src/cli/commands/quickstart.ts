@@ -189,8 +189,9 @@ function report(
   place: string,
   keys: KeyPaths,
   durationMs: number,
-  { terminal, incomplete }: CliContext,
+  context: CliContext,
 ): void {
+  const { terminal } = context;
   terminal.info('');
   terminal.info(
     `Backed up ${directory}: ${formatSize(counts.contentBytes)}, stored ${formatSize(storedBytes)}, encrypted and signed`,
@@ -205,7 +206,7 @@ function report(
           hint: 'If something writes into the directory, try it with one that stands still.',
         },
       );
-    incomplete();
+    context.incomplete();
   }
   terminal.info(
     `Restored it to a scratch folder and compared: ${comparison.compared} things, ${formatSize(comparison.comparedBytes)}, ${comparison.differences === 0 ? 'all as they were' : `${comparison.differences} otherwise`}`,

@@ -27,6 +27,7 @@ import {
 } from '../key-flags.ts';
 import { OutputFile } from '../output-file.ts';
 import { resolveRecipients } from '../resolve-keys.ts';
+import { showTotals } from '../show-totals.ts';
 import { writeParts } from '../write-parts.ts';
 
 interface Options extends RecipientFlags, PassphraseFlags {
@@ -109,20 +110,22 @@ async function run(paths: readonly string[], options: Options, context: CliConte
           agentSocket: context.env['SSH_AUTH_SOCK'],
         });
 
+  const sources = {
+    roots,
+    excludes,
+    excludeCaches: options.excludeCaches ?? false,
+    oneFileSystem: options.oneFileSystem ?? false,
+  };
   keepProcessSmall();
   const progress = context.terminal.startProgress('sealing');
+  showTotals(progress, sources);
   const ownStatus = new FileStatus();
   let output: OutputFile | undefined;
   let sync: BackgroundSync | undefined;
   let result: SealResult;
   try {
     result = await seal({
-      sources: {
-        roots,
-        excludes,
-        excludeCaches: options.excludeCaches ?? false,
-        oneFileSystem: options.oneFileSystem ?? false,
-      },
+      sources,
       recipients,
       compression,
       level,

@@ -31,9 +31,9 @@ export interface ProveBackupOptions {
   readonly threads: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  onStep(step: 'backup' | 'restore' | 'compare'): void;
-  onProblem(problem: SourceProblem): void;
-  onProgress(bytes: number, files: number): void;
+  readonly onStep: (step: 'backup' | 'restore' | 'compare') => void;
+  readonly onProblem: (problem: SourceProblem) => void;
+  readonly onProgress: (bytes: number, files: number) => void;
 }
 
 export interface BackupProof {
