@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import type { FileOptions } from '../age/file/file-io.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import type { AgeOptions } from './age-options.ts';
@@ -88,6 +89,7 @@ async function writeStandardOutput(work: Transformation, context: CliContext): P
 async function runToFd(work: Transformation, openOutput: () => number, context: CliContext): Promise<void> {
   const progress = context.terminal.startProgress(work.label);
   progress.setTotal(work.input.sizeBytes);
+  await enlargePipes([work.input.fd, context.stdout.fd]);
   const running = work.toFd({
     inputFd: work.input.fd,
     openOutput,
@@ -101,6 +103,13 @@ async function runToFd(work: Transformation, openOutput: () => number, context: 
   } finally {
     progress.end();
   }
+}
+
+async function enlargePipes(fds: readonly number[]): Promise<void> {
+  const pipes = fds.filter((fd) => fstatSync(fd).isFIFO());
+  if (pipes.length === 0) return;
+  const { enlargePipe } = await import('../posix/enlarge-pipe.ts');
+  for (const fd of pipes) enlargePipe(fd);
 }
 
 /** Waits for the work. When the run is stopped it has a moment to end; a read that waits for a pipe does not. */

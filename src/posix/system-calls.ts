@@ -81,6 +81,7 @@ export interface SystemCalls {
   readonly renameat: (fromDirectory: number, from: Address, toDirectory: number, to: Address) => number;
   readonly readlinkat: (directory: number, path: Address, into: Uint8Array, size: number) => number;
   readonly flock: (fd: number, operation: number) => number;
+  readonly fcntl: (fd: number, command: number, value: number) => number;
   readonly fchown: (fd: number, uid: number, gid: number) => number;
   readonly fchmod: (fd: number, mode: number) => number;
   readonly futimens: (fd: number, times: Address) => number;
@@ -165,6 +166,7 @@ const signatures: Record<string, [result: string, ...parameters: string[]]> = {
   renameat: ['int', 'int', 'int64', 'int', 'int64'],
   readlinkat: ['int64', 'int', 'int64', 'void *', 'size_t'],
   flock: ['int', 'int', 'int'],
+  fcntl: ['int', 'int', 'int', 'int'],
   fchown: ['int', 'int', 'uint', 'uint'],
   fchmod: ['int', 'int', 'uint'],
   futimens: ['int', 'int', 'int64'],

@@ -15,8 +15,6 @@ export type RepositoryId = Branded<'RepositoryId'>;
 /** `<sequence, 8 digits>-<UTC yyyymmddThhmmssZ>-<8 hex random>`; sorts in order of sequence. */
 export type SnapshotId = Branded<'SnapshotId'>;
 
-export const largestSequence = 99_999_999;
-
 const snapshotIdPattern = /^(\d{8})-(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z-[0-9a-f]{8}$/;
 
 export function isObjectDigest(text: string): text is ObjectDigest {

@@ -7,7 +7,6 @@ export const recoverName = 'recover.py';
 export const packsPrefix = 'packs/';
 export const indexPrefix = 'index/';
 export const snapshotsPrefix = 'snapshots/';
-const keeperPrefix = 'keeper/';
 
 const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
 export type SnapshotFile = (typeof snapshotFiles)[number];
