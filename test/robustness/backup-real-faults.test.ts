@@ -117,7 +117,6 @@ describe('a system call that fails or is never finished', needsPeers, () => {
     ['link,linkat', 'error=EIO:when=1'],
     ['link,linkat', 'error=ENOSPC:when=2'],
     ['link,linkat', 'signal=KILL:when=1'],
-    ['link,linkat', 'signal=KILL:when=2'],
     ['fdatasync,fsync', 'error=EIO:when=1'],
     ['fdatasync,fsync', 'signal=KILL:when=1'],
   ];
