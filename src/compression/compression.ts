@@ -4,7 +4,7 @@ import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 export type Compression = 'zstd' | 'gzip' | 'none';
 
 /** The piece of a stream that is compressed on its own: large enough for the window, small enough for memory. */
-export const blockBytes: number = 4 << 20;
+export const blockBytes: number = 2 << 20;
 
 export interface LevelRange {
   readonly least: number;

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
-import { setFlagsFromString } from 'node:v8';
 import { Option, type Command } from 'commander';
 import type { Recipient } from '../../age/recipient.ts';
 import { levels, type Compression } from '../../compression/compression.ts';
@@ -9,7 +8,6 @@ import { loadSigner } from '../../keys/load-signer.ts';
 import { seal, type SealResult } from '../../operation/seal/seal.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
 import { FileStatus } from '../../posix/file-status.ts';
-import { returnFreedMemory } from '../../posix/system-calls.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
 import type { SourceProblem } from '../../source/source-problem.ts';
 import { planRoots } from '../../source/source-roots.ts';
@@ -27,6 +25,7 @@ import {
 } from '../key-flags.ts';
 import { OutputFile } from '../output-file.ts';
 import { resolveRecipients } from '../resolve-keys.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
 import { showTotals } from '../show-totals.ts';
 import { writeParts } from '../write-parts.ts';
 
@@ -164,13 +163,6 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     const json = { archive: toStdout ? null : path, signature: signaturePath ?? null, ...numbers };
     await context.stdout.write(`${JSON.stringify(json)}\n`);
   }
-}
-
-/** Memory that stands by unused is worth nothing on a server that has other things to do. */
-function keepProcessSmall(): void {
-  returnFreedMemory();
-  // The young generation may stay as it is at the start: what is large is outside the heap.
-  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 function checkOptions(options: Options, level: number, context: CliContext): void {
