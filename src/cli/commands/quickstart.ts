@@ -191,7 +191,8 @@ function report(
   durationMs: number,
   context: CliContext,
 ): void {
-  const { terminal } = context;
+  const { terminal, env } = context;
+  const salvage = env['SALVAGE_PROGRAM'] ?? 'salvage';
   terminal.info('');
   terminal.info(
     `Backed up ${directory}: ${formatSize(counts.contentBytes)}, stored ${formatSize(storedBytes)}, encrypted and signed`,
@@ -214,9 +215,9 @@ function report(
   terminal.info(`Snapshot ${snapshot}, ${formatDuration(durationMs)} in all`);
   terminal.info('');
   terminal.info('What to run next:');
-  terminal.info(`  salvage snapshots --repo ${place}`);
-  terminal.info(`  salvage backup --repo ${place} ${directory}`);
-  terminal.info(`  salvage restore latest --repo ${place} -i ${keys.identity} --target restored`);
+  terminal.info(`  ${salvage} snapshots --repo ${place}`);
+  terminal.info(`  ${salvage} backup --repo ${place} ${directory}`);
+  terminal.info(`  ${salvage} restore latest --repo ${place} -i ${keys.identity} --target restored`);
   terminal.info('');
   terminal.info('The identity belongs on another machine: whoever takes this one must not find it here.');
   terminal.info('Backups need only the recipient. Move it, and keep a copy on paper or in a safe:');

@@ -9,10 +9,8 @@ import { seal, type SealResult } from '../../operation/seal/seal.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
 import { FileStatus } from '../../posix/file-status.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
-import type { SourceProblem } from '../../source/source-problem.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import type { Signer } from '../../ssh/signer.ts';
-import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import { BackgroundSync } from '../background-sync.ts';
 import type { CliContext } from '../context.ts';
@@ -25,6 +23,7 @@ import {
 } from '../key-flags.ts';
 import { OutputFile } from '../output-file.ts';
 import { resolveRecipients } from '../resolve-keys.ts';
+import { describeProblem } from '../describe-problem.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { showTotals } from '../show-totals.ts';
 import { writeParts } from '../write-parts.ts';
@@ -216,20 +215,6 @@ function report(
     `Sealed ${files} files, ${formatSize(contentBytes)}, in "${path}" (${formatSize(archiveBytes)})` +
       (signaturePath === undefined ? '' : `, signed in "${signaturePath}"`),
   );
-}
-
-function describeProblem({ path, what, message }: SourceProblem): string {
-  const name = `"${escapeForTerminal(path)}"`;
-  switch (what) {
-    case 'unreadable':
-      return `Cannot read ${name}: ${message}`;
-    case 'vanished':
-      return `Cannot read ${name}: it vanished (${message})`;
-    case 'changed':
-      return `${name} changed: ${message}`;
-    case 'skipped':
-      return `${name} was left out: ${message}`;
-  }
 }
 
 /** `web-1-backup-2026-11-23.tar.zst.age`, by the local date. */
