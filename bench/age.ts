@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { salvage } from '../test/support/cli.ts';
 import { age13, age13Folder } from '../test/support/peers.ts';
-import { measureInTurn } from './measure.ts';
+import { measureInTurn, warmMemory } from './measure.ts';
 import type { Run } from './measure.ts';
 
 const fileBytes = 1024 * 1024 * 1024;
@@ -51,7 +51,10 @@ export async function benchEncryptDecrypt(rounds = 5): Promise<PairedResult[]> {
     ];
     const results: PairedResult[] = [];
     for (const [work, name, args, shape] of works) {
-      const before = (): void => rmSync(path('out'), { force: true });
+      const before = (): void => {
+        rmSync(path('out'), { force: true });
+        warmMemory(fileBytes * 1.1);
+      };
       const runs = measureInTurn(
         [
           { name: 'salvage', command: shape(`${salvage} ${name} ${args}`), before },

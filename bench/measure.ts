@@ -1,7 +1,7 @@
 // Paired timings of whole processes. Machines drift, so peers are run in turn (A B A B …) and compared pair by pair.
 import { spawnSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -44,6 +44,19 @@ export function measure(command: string): Run {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/**
+ * Makes a virtual machine hold memory for what the next run writes. A guest gives freed memory back to its host, and pays
+ * for every page when it asks again, up to four times a run's whole system time: whoever runs first would pay for all.
+ */
+export function warmMemory(bytes: number): void {
+  const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'salvage-bench-'));
+  const zeros = Buffer.alloc(1 << 20);
+  const file = openSync(join(folder, 'zeros'), 'wx');
+  for (let written = 0; written < bytes; written += zeros.length) writeSync(file, zeros);
+  closeSync(file);
+  rmSync(folder, { recursive: true });
 }
 
 /** Runs all contestants `rounds` times in turn, after one round that is not counted. */
