@@ -40,6 +40,8 @@ export interface CliContext {
   readonly terminal: Terminal;
   readonly stdin: StandardInput;
   readonly stdout: StandardOutput;
+  /** Has this done when the command has ended, however it ended, before the process does. */
+  atEnd(work: () => Promise<void>): void;
   /** Some sources could not be read, and each was named in a warning: the run ends with exit code 3. */
   incomplete(): void;
 }

@@ -42,7 +42,11 @@ async function main(args: readonly string[]): Promise<number> {
   };
   process.on('uncaughtException', (error) => process.exit(report(error)));
   try {
-    await runCommand(args, context);
+    try {
+      await runCommand(args, context);
+    } finally {
+      await context.end();
+    }
     return context.isIncomplete ? exitIncomplete : 0;
   } catch (error) {
     const code = report(error);

@@ -11,6 +11,8 @@ import { OutputClosed } from './output-closed.ts';
 const writeAsync = promisify(write);
 
 export interface ProcessContext extends CliContext {
+  /** Does what was left for the end, the latest first. What fails there is of no consequence any more. */
+  end(): Promise<void>;
   /** Whether `incomplete()` was called. */
   readonly isIncomplete: boolean;
   /** The signal that stopped the run, if one did. */
@@ -23,6 +25,7 @@ export function createProcessContext(): ProcessContext {
   let stoppedBy: ProcessContext['stoppedBy'];
   let isIncomplete = false;
   let stdinPurpose: string | undefined;
+  const atEnd: (() => Promise<void>)[] = [];
   onEndingSignal((name) => {
     stoppedBy ??= name;
     controller.abort(new SalvageError('interrupted', 'Interrupted'));
@@ -51,6 +54,12 @@ export function createProcessContext(): ProcessContext {
       },
     },
     stdout: { fd: 1, isTerminal: isatty(1), write: writeOutput },
+    atEnd: (work) => {
+      atEnd.push(work);
+    },
+    async end() {
+      for (const work of atEnd.splice(0).reverse()) await work().catch(() => {});
+    },
     incomplete: () => {
       isIncomplete = true;
     },

@@ -73,9 +73,23 @@ export class RepositoryReader {
   readonly heads: RememberedHeads;
   readonly #context: CliContext;
 
-  constructor(flags: ReadingFlags, identityFlags: readonly IdentityFlag[], context: CliContext) {
+  static async open(
+    flags: ReadingFlags,
+    identityFlags: readonly IdentityFlag[],
+    context: CliContext,
+  ): Promise<RepositoryReader> {
+    const { storage } = await openRepositoryStorage(flags, context);
+    return new RepositoryReader(storage, flags, identityFlags, context);
+  }
+
+  private constructor(
+    storage: Storage,
+    flags: ReadingFlags,
+    identityFlags: readonly IdentityFlag[],
+    context: CliContext,
+  ) {
     this.#context = context;
-    this.storage = openRepositoryStorage(flags, context).storage;
+    this.storage = storage;
     this.trusted = readTrustedSigners(flags, context);
     this.heads = new RememberedHeads(flags.state ?? stateFolder(context));
     this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);

@@ -11,6 +11,7 @@ import type { CliContext } from './context.ts';
 /** What addRepositoryFlag puts among the options of a command. */
 export interface RepositoryFlag {
   readonly repo?: string;
+  readonly sshCommand?: string;
 }
 
 /** Adds --repo. */
@@ -19,16 +20,17 @@ export function addRepositoryFlag(program: Command): void {
 }
 
 /** The repository that --repo or SALVAGE_REPOSITORY names, with the URL as it is to be kept. @throws usage if neither does */
-export function openRepositoryStorage(
-  { repo }: RepositoryFlag,
+export async function openRepositoryStorage(
+  { repo, sshCommand }: RepositoryFlag,
   context: CliContext,
-): { readonly storage: Storage; readonly url: string } {
+): Promise<{ readonly storage: Storage; readonly url: string }> {
   const given = repo ?? context.env['SALVAGE_REPOSITORY'] ?? '';
   if (given === '')
     throw new SalvageError('usage', 'Cannot tell which repository is meant: none is named', {
       hint: 'Name it with --repo, or in SALVAGE_REPOSITORY.',
     });
-  const storage = openStorage(given);
+  const storage = await openStorage(given, { env: context.env, clock: context.clock, sshCommand });
+  context.atEnd(() => storage.close());
   return { storage, url: isLocalUrl(given) && !given.startsWith('file:') ? resolve(given) : given };
 }
 

@@ -1,20 +1,34 @@
 import { fileURLToPath } from 'node:url';
+import type { Clock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { LocalStorage } from './local/local-storage.ts';
 import type { Storage } from './storage.ts';
 
 const scheme = /^([a-z][a-z0-9+.-]*):(?=\/\/|[^/\\])/i;
 
+/** What a storage may need to know of the process it serves. */
+export interface StorageSettings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  /** The ssh program with its first arguments, as in a shell command; default SALVAGE_SSH, then `ssh`. */
+  readonly sshCommand?: string | undefined;
+}
+
+/** By scheme. What a kind of storage needs is loaded only when it is used. */
+const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) => Promise<Storage>>> = {
+  file: async (url) => new LocalStorage(filePath(url)),
+};
+
 /**
- * The storage that a URL or path names: a path, absolute or not, or `file:///path`. Nothing is asked of it yet.
+ * The storage that a URL or path names: a path, absolute or not, or a URL of one of the kinds above. It is to be closed.
  * @throws usage if it is not a URL of a known kind
  */
-export function openStorage(url: string): Storage {
+export async function openStorage(url: string, settings: StorageSettings): Promise<Storage> {
   const kind = scheme.exec(url)?.[1]?.toLowerCase();
   if (url === '' || url.includes('\0')) throw unusable(url, 'it is no path');
   if (kind === undefined) return new LocalStorage(url);
-  if (kind === 'file') return new LocalStorage(filePath(url));
-  throw unusable(url, `there is no storage of the kind "${kind}"`);
+  if (!Object.hasOwn(kinds, kind)) throw unusable(url, `there is no storage of the kind "${kind}"`);
+  return await kinds[kind]!(url, settings);
 }
 
 /** True if the URL names a folder on this machine. */

@@ -66,6 +66,16 @@ export interface Storage {
    */
   create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult>;
 
+  /**
+   * As `create`, for an object of any size whose bytes come one after the other: an archive, not a part of a repository.
+   * Memory is bounded by the storage. If `body` throws, or the process dies, no object of that name comes into being.
+   */
+  createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult>;
+
   /** As `create`, for an object that `stageObject(stageSpec, …)` made, in this or in another thread. */
   createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult>;
 
@@ -89,4 +99,7 @@ export interface Storage {
 
   /** Removes the object; 'absent' if there was none. @throws failed where `capabilities.remove` is false */
   remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'>;
+
+  /** Ends connections and programs that serve this instance. Nothing can be asked of it afterwards; can be called twice. */
+  close(): Promise<void>;
 }

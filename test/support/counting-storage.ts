@@ -34,6 +34,15 @@ export class CountingStorage implements Storage {
     return this.#storage.create(name, body, signal);
   }
 
+  createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
+    this.requests.push(`create ${name}`);
+    return this.#storage.createFromStream(name, body, signal);
+  }
+
   createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     this.requests.push(`create ${staged.name}`);
     return this.#storage.createStaged(staged, signal);
@@ -63,5 +72,9 @@ export class CountingStorage implements Storage {
   remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     this.requests.push(`remove ${name}`);
     return this.#storage.remove(name, signal);
+  }
+
+  close(): Promise<void> {
+    return this.#storage.close();
   }
 }

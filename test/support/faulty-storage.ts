@@ -65,6 +65,15 @@ export class FaultyStorage implements Storage {
     return await this.#create(name, () => this.#inner.create(name, body, signal), half, signal);
   }
 
+  async createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
+    const none = (): Promise<CreateResult> => Promise.reject(broken('create', name, 'short'));
+    return await this.#create(name, () => this.#inner.createFromStream(name, body, signal), none, signal);
+  }
+
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     const none = (): Promise<CreateResult> => Promise.reject(broken('create', staged.name, 'short'));
     return await this.#create(staged.name, () => this.#inner.createStaged(staged, signal), none, signal);
@@ -96,6 +105,10 @@ export class FaultyStorage implements Storage {
 
   async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     return await this.#call('remove', name, () => this.#inner.remove(name, signal), undefined, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
   }
 
   async #create(

@@ -262,4 +262,34 @@ export function testStorage(label: string, subject: StorageUnderTest): void {
     assert.equal(await storage.createStaged(again), 'exists');
     assert.deepEqual(await names(storage, ''), ['staged/object']);
   });
+
+  check('a stream becomes an object whole or not at all', async (storage, second) => {
+    const part = randomBytes(300_000);
+    async function* parts(count: number, failure?: Error): AsyncGenerator<Uint8Array> {
+      for (let index = 0; index < count; index++) {
+        yield part;
+        await Promise.resolve();
+      }
+      if (failure) throw failure;
+    }
+    assert.equal(await storage.createFromStream('archives/one.age', parts(40)), 'created');
+    const stored = Buffer.from((await second.read('archives/one.age'))!);
+    assert.ok(stored.equals(Buffer.concat(Array.from({ length: 40 }, () => part))));
+    assert.equal(await second.createFromStream('archives/one.age', parts(1)), 'exists');
+    assert.equal((await storage.stat('archives/one.age'))?.sizeBytes, 40 * part.length);
+    assert.equal(await storage.createFromStream('archives/empty', parts(0)), 'created');
+    assert.equal((await storage.stat('archives/empty'))?.sizeBytes, 0);
+    await assert.rejects(
+      async () => await storage.createFromStream('archives/two.age', parts(40, new Error('no more'))),
+      /no more/,
+    );
+    assert.equal(await storage.stat('archives/two.age'), undefined);
+    assert.deepEqual(await names(storage, ''), ['archives/empty', 'archives/one.age']);
+  });
+
+  check('a storage that is closed can be closed again', async (storage) => {
+    await storage.create('object', text('x'));
+    await storage.close();
+    await storage.close();
+  });
 }

@@ -118,7 +118,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
   const source = planSource(paths, options, context);
   if (options.nice !== undefined) setPriority(options.nice);
-  const { storage } = openRepositoryStorage(options, context);
+  const { storage } = await openRepositoryStorage(options, context);
   const { id } = await readRepositoryJson(storage, signal);
   const host = hostConfigurations(context).require(id, storage.description);
   const signer = await loadSigner(host.signingKey, {

@@ -29,7 +29,7 @@ async function run(
   context: CliContext,
 ): Promise<void> {
   const file = storedPath(path);
-  const reader = new RepositoryReader(options, flags, context);
+  const reader = await RepositoryReader.open(options, flags, context);
   const snapshot = await reader.open(selector);
   // A terminal obeys what it is shown: only text goes there.
   const text = context.stdout.isTerminal ? new PrintableText() : undefined;

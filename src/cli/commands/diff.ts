@@ -62,7 +62,7 @@ async function run(
     throw new SalvageError('usage', 'Cannot compare: give either a second snapshot or --live');
   const path = options.path === undefined ? undefined : storedPath(options.path);
   if (path && options.live) throw new SalvageError('usage', 'Cannot compare: --path does not go with --live');
-  const reader = new RepositoryReader(options, flags, context);
+  const reader = await RepositoryReader.open(options, flags, context);
   const old = await reader.open(before);
   const other =
     after === undefined

@@ -66,7 +66,7 @@ async function run(
 ): Promise<void> {
   const { stdout, terminal, signal } = context;
   const finder = new EntryFinder(criteria(names, options));
-  const reader = new RepositoryReader(options, flags, context);
+  const reader = await RepositoryReader.open(options, flags, context);
   reader.requireIdentity();
   let troubles = 0;
   const search = async (id: SnapshotId): Promise<void> => {

@@ -51,7 +51,7 @@ export function register(program: Command, context: CliContext): void {
 
 async function run(options: Options, context: CliContext): Promise<void> {
   const { terminal, clock, signal } = context;
-  const { storage, url } = openRepositoryStorage(options, context);
+  const { storage, url } = await openRepositoryStorage(options, context);
   const recipients = readRecipientTexts(options, context);
   if (recipients.length === 0)
     throw new SalvageError('usage', 'Cannot set up a repository: no recipient is given', {

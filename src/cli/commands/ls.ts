@@ -39,7 +39,7 @@ async function run(
   context: CliContext,
 ): Promise<void> {
   const { signal, stdout } = context;
-  const snapshot = await new RepositoryReader(options, flags, context).open(selector);
+  const snapshot = await (await RepositoryReader.open(options, flags, context)).open(selector);
   const path = given === undefined || /^[/.]*$/.test(given) ? undefined : storedPath(given);
   const depth = path ? parts(path) + 1 : 1;
   let isFound = path === undefined;

@@ -61,7 +61,7 @@ async function run(given: string, options: PassphraseFlags, context: CliContext)
   // What is missing is made, and what is there stays.
   const name = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,252}$/.test(hostname()) ? hostname() : 'localhost';
   await makeKeys(keys, name, context);
-  const storage = openStorage(place);
+  const storage = await openStorage(place, context);
   const configurations = hostConfigurations(context);
   const signer = await loadSigner(keys.signingKey, {
     requestPassphrase: passphraseRequester(options, context),

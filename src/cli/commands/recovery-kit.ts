@@ -40,7 +40,7 @@ export function register(program: Command, context: CliContext): void {
 }
 
 async function run(options: Options, context: CliContext): Promise<void> {
-  const { storage } = openRepositoryStorage(options, context);
+  const { storage } = await openRepositoryStorage(options, context);
   const { id, created } = await readRepositoryJson(storage, context.signal);
   const host = hostConfigurations(context).read(id);
   if (!host)

@@ -102,7 +102,7 @@ async function run(
     stripComponents: options.stripComponents,
   });
   const memory = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
-  const reader = new RepositoryReader(options, flags, context);
+  const reader = await RepositoryReader.open(options, flags, context);
   const snapshot = await reader.open(selector);
   await checkPathsExist(snapshot, selection, signal);
   const target = resolve(options.target);

@@ -25,7 +25,7 @@ export function register(program: Command, context: CliContext): void {
 }
 
 async function run(options: Options, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
-  const { storage, trusted, objects, identities } = new RepositoryReader(options, flags, context);
+  const { storage, trusted, objects, identities } = await RepositoryReader.open(options, flags, context);
   const opened = identities.length > 0 ? objects : undefined;
   const rows: string[][] = [];
   let troubles = 0;

@@ -35,7 +35,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   const { terminal, signal } = context;
   const opens = flags.length > 0;
   const readShare = parseShare(options.readData, opens);
-  const reader = new RepositoryReader(options, flags, context);
+  const reader = await RepositoryReader.open(options, flags, context);
   const { storage, trusted, heads, identities } = reader;
   if (!trusted)
     throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {

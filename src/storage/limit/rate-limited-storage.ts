@@ -40,6 +40,14 @@ export class RateLimitedStorage implements Storage {
     return await this.#inner.create(name, body, signal);
   }
 
+  async createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
+    return await this.#inner.createFromStream(name, this.#slowed(body, signal), signal);
+  }
+
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     await this.#wait(staged.sizeBytes, signal);
     return await this.#inner.createStaged(staged, signal);
@@ -63,6 +71,17 @@ export class RateLimitedStorage implements Storage {
 
   async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     return await this.#inner.remove(name, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+
+  async *#slowed(body: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    for await (const part of body) {
+      await this.#wait(part.length, signal);
+      yield part;
+    }
   }
 
   async #wait(bytes: number, signal?: AbortSignal): Promise<void> {

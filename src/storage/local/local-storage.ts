@@ -38,6 +38,25 @@ export class LocalStorage implements Storage {
   }
 
   async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
+    return await this.#create(name, (file) => writeAllParts(file, body, signal), signal);
+  }
+
+  async createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
+    const write = async (file: FileHandle): Promise<void> => {
+      for await (const part of body) await writeAllParts(file, [part], signal);
+    };
+    return await this.#create(name, write, signal);
+  }
+
+  async #create(
+    name: string,
+    write: (file: FileHandle) => Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
     checkObjectName(name);
     signal?.throwIfAborted();
     return await this.#naming(
@@ -48,7 +67,7 @@ export class LocalStorage implements Storage {
         await mkdir(this.#incoming, { recursive: true, mode: 0o700 });
         const file = await open(path, 'wx', 0o600);
         try {
-          await writeAllParts(file, body, signal);
+          await write(file);
           await file.datasync();
           await file.close();
           signal?.throwIfAborted();
@@ -158,6 +177,8 @@ export class LocalStorage implements Storage {
       return 'removed';
     });
   }
+
+  async close(): Promise<void> {}
 
   /** Removes unfinished uploads last touched before `olderThan`: what crashed runs left. Returns how many. */
   async removeUnfinished(olderThan: Date, signal?: AbortSignal): Promise<number> {

@@ -24,6 +24,19 @@ export class MemoryStorage implements Storage {
     return 'created';
   }
 
+  async createFromStream(
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
+    const parts: Uint8Array[] = [];
+    for await (const part of body) {
+      signal?.throwIfAborted();
+      parts.push(part.slice());
+    }
+    return await this.create(name, parts, signal);
+  }
+
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     if (staged.content.kind !== 'parts')
       throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
@@ -62,6 +75,8 @@ export class MemoryStorage implements Storage {
     await enter(name, signal);
     return this.#objects.delete(name) ? 'removed' : 'absent';
   }
+
+  async close(): Promise<void> {}
 
   #stat(name: string): ObjectStat | undefined {
     const object = this.#objects.get(name);
