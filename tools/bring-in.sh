@@ -4,7 +4,9 @@
 # "Brought in" is a copy of the lock file beside the modules: equal means nothing to do, in one cmp.
 stamp="$root/node_modules/.salvage-lock"
 stamp_dev="$root/node_modules/.salvage-lock-dev"
-if [ "${SALVAGE_WITH_DEV:-}" = 1 ]; then want=$stamp_dev; omit=''; else want=$stamp; omit='--omit=dev'; fi
+if [ "${SALVAGE_WITH_DEV:-}" = 1 ]; then want=$stamp_dev; else want=$stamp; fi
+# Where the development dependencies were brought in they stay.
+if [ "$want" = "$stamp_dev" ] || [ -e "$stamp_dev" ]; then omit=''; else omit='--omit=dev'; fi
 
 if ! cmp -s "$root/package-lock.json" "$want"; then
   if ! command -v npm >/dev/null 2>&1; then
