@@ -1,11 +1,7 @@
-import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import type { Command } from 'commander';
 import type { Identity } from '../age/recipient.ts';
-import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
-import { readPublicFile } from '../keys/key-file.ts';
-import { keyPaths } from '../keys/key-paths.ts';
 import {
   asSnapshotId,
   listSnapshots,
@@ -22,9 +18,7 @@ import {
 } from '../operation/reading/signed-snapshot.ts';
 import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
 import { sequenceOf, type SnapshotId } from '../repository/ids.ts';
-import { parseAllowedSigners } from '../ssh/allowed-signers.ts';
 import type { Storage } from '../storage/storage.ts';
-import { escapeForTerminal } from '../ui/escape.ts';
 import type { CliContext } from './context.ts';
 import {
   addIdentityFlags,
@@ -35,31 +29,23 @@ import {
 } from './key-flags.ts';
 import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from './repository-options.ts';
 import { resolveIdentities } from './resolve-keys.ts';
+import { addSignerFlags, readTrustedSigners, type SignerFlags } from './signer-options.ts';
 
 /** What addReadingFlags puts among the options of a command. */
-export interface ReadingFlags extends RepositoryFlag, PassphraseFlags {
-  readonly allowedSigners?: string;
-  readonly signer?: string;
+export interface ReadingFlags extends RepositoryFlag, PassphraseFlags, SignerFlags {
   readonly state?: string;
 }
-
-const maxListBytes = 16 * 1024 * 1024;
 
 /** Adds what all commands have in common that read a repository. Returns the list that -i and -j fill. */
 export function addReadingFlags(program: Command): IdentityFlag[] {
   addRepositoryFlag(program);
   const identities = addIdentityFlags(program);
   addPassphraseFlags(program);
-  program
-    .option(
-      '--allowed-signers <file>',
-      'who may sign: a file as ssh-keygen(1) describes it (default: allowed_signers among your keys, if it is there)',
-    )
-    .option('--signer <principal>', 'the host that must have signed, as the file lists it')
-    .option(
-      '--state <folder>',
-      'where the newest snapshots seen are remembered (default: $XDG_STATE_HOME/salvage/heads)',
-    );
+  addSignerFlags(program);
+  program.option(
+    '--state <folder>',
+    'where the newest snapshots seen are remembered (default: $XDG_STATE_HOME/salvage/heads)',
+  );
   return identities;
 }
 
@@ -148,39 +134,6 @@ export class RepositoryReader {
       `Cannot take ${signed.id} for the latest snapshot: number ${head.sequence} (${head.snapshot}) was seen here before, and storage does not show it any more`,
       { hint: `To use this one all the same, name it: ${signed.id}` },
     );
-  }
-}
-
-function readTrustedSigners(
-  { allowedSigners, signer }: ReadingFlags,
-  context: CliContext,
-): TrustedSigners | undefined {
-  const path = allowedSigners ?? configuredSigners(context);
-  if (path === undefined) {
-    if (signer !== undefined)
-      throw new SalvageError(
-        'usage',
-        'Cannot check signatures: --signer was given without --allowed-signers',
-      );
-    return undefined;
-  }
-  const listed = parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
-  const names = [...new Set(listed.map(({ principals }) => principals))];
-  const [only] = names;
-  if (signer !== undefined) return { allowedSigners: listed, principal: signer };
-  if (names.length === 1 && /^[^*?!,]+$/.test(only!)) return { allowedSigners: listed, principal: only! };
-  if (allowedSigners === undefined) return undefined;
-  throw new SalvageError('usage', `Cannot check signatures: "${path}" lists more than one signer`, {
-    hint: `Say which host is meant, with --signer: ${escapeForTerminal(names.slice(0, 10).join(', '))}`,
-  });
-}
-
-function configuredSigners(context: CliContext): string | undefined {
-  try {
-    const path = keyPaths(context.env).allowedSigners;
-    return existsSync(path) ? path : undefined;
-  } catch {
-    return undefined;
   }
 }
 

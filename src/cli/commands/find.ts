@@ -9,6 +9,7 @@ import type { CliContext } from '../context.ts';
 import { entryJson, longLine } from '../entry-text.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
+import { parseTime } from '../parse-time.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 
 interface Options extends ReadingFlags {
@@ -137,14 +138,6 @@ function parseType(letter: string): FileType {
     'usage',
     `Cannot use --type ${letter}: give one of ${Object.keys(types).join(', ')}`,
   );
-}
-
-function parseTime(text: string): Date {
-  const time = new Date(
-    /^\d{4}-\d{2}-\d{2}(?:T[\d:.]+(?:Z|[+-]\d{2}:\d{2})?)?$/.test(text) ? text : Number.NaN,
-  );
-  if (!Number.isNaN(time.getTime())) return time;
-  throw new SalvageError('usage', `Cannot use "${text}" as a time: give 2026-11-01, or 2026-11-01T12:00:00Z`);
 }
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {

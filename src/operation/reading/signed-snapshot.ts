@@ -1,29 +1,13 @@
-import { createHash } from 'node:crypto';
-import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject } from '../../repository/damage.ts';
 import type { ObjectDigest, SnapshotId } from '../../repository/ids.ts';
 import { snapshotFileName } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
 import { checksumsDigest, decodeChecksums, type Checksums } from '../../repository/snapshot/checksums.ts';
 import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
-import { authorizeSigner, type AllowedSigner } from '../../ssh/allowed-signers.ts';
-import { fingerprint } from '../../ssh/public-key.ts';
-import { maxSshsigBytes, parseSshsig, verifySshsig } from '../../ssh/sshsig.ts';
+import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { checkDocumentSignature, type SignatureState, type TrustedSigners } from './document-signature.ts';
 import { checkDigest, readRequired } from './read-object.ts';
-
-/** Who may sign: from a file that the verifier holds, never from the repository. */
-export interface TrustedSigners {
-  readonly allowedSigners: readonly AllowedSigner[];
-  /** The name under which the file lists the host's keys. */
-  readonly principal: string;
-}
-
-export type SignatureState =
-  /** Made by a key that may sign for the principal. */
-  | { readonly state: 'trusted'; readonly principal: string; readonly fingerprint: string }
-  /** Fits the list, but nobody said whose keys to trust: it proves nothing about who wrote it. */
-  | { readonly state: 'unchecked'; readonly fingerprint: string };
 
 /** The signed list of a snapshot: the root of all that is believed of it. */
 export interface SignedSnapshot {
@@ -35,6 +19,14 @@ export interface SignedSnapshot {
 }
 
 export const snapshotNamespace = 'salvage-snapshot';
+
+/** The two files on which everything else of a snapshot hangs, as storage has them. */
+export interface SignedFiles {
+  /** SHA256SUMS */
+  readonly list: Uint8Array;
+  /** SHA256SUMS.sig */
+  readonly armored: Uint8Array;
+}
 
 /**
  * Reads SHA256SUMS and its signature.
@@ -48,45 +40,41 @@ export async function readSignedSnapshot(
   time: Date,
   signal?: AbortSignal,
 ): Promise<SignedSnapshot> {
+  return checkSignedFiles(id, await readSignedFiles(storage, id, signal), trusted, time);
+}
+
+/** @throws damaged if one is missing or too long */
+export async function readSignedFiles(
+  storage: Storage,
+  id: SnapshotId,
+  signal?: AbortSignal,
+): Promise<SignedFiles> {
   const [list, armored] = await Promise.all([
     readRequired(storage, snapshotFileName(id, 'SHA256SUMS'), limits.checksums, signal),
     readRequired(storage, snapshotFileName(id, 'SHA256SUMS.sig'), 2 * maxSshsigBytes, signal),
   ]);
-  const signature = checkSnapshotSignature(id, list, armored, trusted, time);
-  return { id, digest: checksumsDigest(list), checksums: decodeChecksums(list, id), signature };
+  return { list, armored };
 }
 
-function checkSnapshotSignature(
+/** What the files say, if the signature is good. @throws as `readSignedSnapshot` */
+export function checkSignedFiles(
   id: SnapshotId,
-  list: Uint8Array,
-  armored: Uint8Array,
+  { list, armored }: SignedFiles,
   trusted: TrustedSigners | undefined,
   time: Date,
-): SignatureState {
-  try {
-    const sshsig = parseSshsig(armored);
-    const { publicKey, namespace, hash } = sshsig;
-    if (namespace !== snapshotNamespace)
-      throw new SalvageError(
-        'bad-signature',
-        `Cannot accept the signature: it was made for "${namespace}" and not for "${snapshotNamespace}"`,
-      );
-    if (trusted)
-      authorizeSigner(trusted.allowedSigners, { publicKey, namespace, principal: trusted.principal, time });
-    verifySshsig(sshsig, createHash(hash).update(list).digest());
-    const print = fingerprint(publicKey);
-    return trusted
-      ? { state: 'trusted', principal: trusted.principal, fingerprint: print }
-      : { state: 'unchecked', fingerprint: print };
-  } catch (error) {
-    if (!(error instanceof SalvageError) || error.code !== 'bad-signature') throw error;
-    const state = error.message.replace(/^Cannot [^:]*: /, '');
-    throw new SalvageError('bad-signature', `Cannot trust snapshot ${id}: ${state}`, {
-      cause: error,
-      details: { ...error.details, object: snapshotFileName(id, 'SHA256SUMS.sig') },
-      ...(error.hint !== undefined && { hint: error.hint }),
-    });
-  }
+): SignedSnapshot {
+  const signature = checkDocumentSignature(
+    {
+      what: `snapshot ${id}`,
+      signatureName: snapshotFileName(id, 'SHA256SUMS.sig'),
+      namespace: snapshotNamespace,
+      document: list,
+      armored,
+    },
+    trusted,
+    time,
+  );
+  return { id, digest: checksumsDigest(list), checksums: decodeChecksums(list, id), signature };
 }
 
 /** The public facts of a snapshot, as its signed list has them. @throws damaged */
