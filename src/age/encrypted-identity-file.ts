@@ -5,6 +5,7 @@ import { openEnvelope } from './envelope.ts';
 import { parseHeader } from './header.ts';
 import type { Header } from './header.ts';
 import { parseIdentityLines } from './identity-lines.ts';
+import { passphraseAttempts } from './passphrase-attempts.ts';
 import { decryptPayload } from './payload.ts';
 import type { Identity, Recipient, RequestPassphrase } from './recipient.ts';
 import { ScryptIdentity } from './scrypt.ts';
@@ -15,6 +16,8 @@ export interface EncryptedIdentityFileOptions {
   readonly name: string;
   readonly requestPassphrase: RequestPassphrase;
   readonly maxLogN?: number;
+  /** Ends the work of unlocking it. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** True if the file is to be read as an age file, binary or armored. */
@@ -73,11 +76,12 @@ export class EncryptedIdentityFile implements Identity {
   }
 
   async #decrypt(): Promise<Identity[]> {
-    const { name, requestPassphrase, maxLogN } = this.#options;
-    const passphrase = new ScryptIdentity(
-      () => requestPassphrase(`Enter the passphrase for the identity file "${name}"`),
-      maxLogN === undefined ? {} : { maxLogN },
-    );
+    const { name, requestPassphrase, maxLogN, signal } = this.#options;
+    const prompt = `Enter the passphrase for the identity file "${name}"`;
+    const passphrase = new ScryptIdentity(() => passphraseAttempts(requestPassphrase, prompt), {
+      signal,
+      ...(maxLogN !== undefined && { maxLogN }),
+    });
     const fileKey = await openEnvelope(this.#header, [passphrase]);
     if (!fileKey) throw this.#unusable('the passphrase is wrong');
     return parseIdentityLines(decryptPayload(fileKey, this.#payload), name);

@@ -88,10 +88,19 @@ test('a huge work factor is refused before memory is taken', async () => {
   assert.throws(() => new ScryptIdentity('secret', { maxLogN: 31 }), RangeError);
 });
 
+const typed = (...passphrases: string[]): (() => AsyncGenerator<string>) =>
+  async function* () {
+    yield* passphrases;
+  };
+
 test('the right passphrase opens, the wrong one is no match', async () => {
   const { fileKey, header } = await createEnvelope([passphrase]);
-  await assertOpens(fileKey, openEnvelope(parseHeader(header), [new ScryptIdentity(async () => 'secret')]));
-  assert.equal(await openEnvelope(parseHeader(header), [new ScryptIdentity('Secret')]), undefined);
+  await assertOpens(
+    fileKey,
+    openEnvelope(parseHeader(header), [new ScryptIdentity(typed('wrong', 'secret'))]),
+  );
+  for (const wrong of ['Secret', typed('Secret', 'SECRET')])
+    assert.equal(await openEnvelope(parseHeader(header), [new ScryptIdentity(wrong)]), undefined);
   assert.throws(() => new ScryptRecipient(''), { code: 'bad-key' });
 });
 

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
+import { slowPrivateKey } from '../../test/support/slow-private-key.ts';
 import { asBuffer, concatBytes, toHex, utf8Bytes } from '../bytes/bytes.ts';
+import { encodeEd25519PrivateKey, generateEd25519Key } from '../ssh/encode-private-key.ts';
+import { formatPublicKey } from '../ssh/public-key.ts';
 import { decryptStream } from './decrypt-stream.ts';
 import { encryptStream } from './encrypt-stream.ts';
 import { createEnvelope, openEnvelope } from './envelope.ts';
@@ -9,6 +12,7 @@ import { formatIdentityFile, generateIdentity } from './generate.ts';
 import { parseHeader } from './header.ts';
 import { HybridRecipient } from './hybrid.ts';
 import { parseIdentityFile } from './identity-file.ts';
+import { parseRecipient } from './parse-recipient.ts';
 import type { Identity, Recipient } from './recipient.ts';
 import { ScryptRecipient } from './scrypt.ts';
 import { X25519Recipient } from './x25519.ts';
@@ -79,6 +83,43 @@ test('a file encrypted to a passphrase asks for it when it is needed, once', asy
     assert.equal(textOf((await identity!.recipients!())[0]), native.recipient.toString());
     const stranger = await createEnvelope([generateIdentity().recipient]);
     assert.equal(await openEnvelope(parseHeader(stranger.header), [identity!]), undefined);
+  }
+});
+
+test('somebody who types gets as many tries as there are, and no more', async () => {
+  const file = await encrypt(formatIdentityFile(native, created), new ScryptRecipient('open', 2));
+  const { fileKey, header } = await createEnvelope([native.recipient]);
+  const prompts: string[] = [];
+  const open = async (...answers: string[]): Promise<Uint8Array | undefined> => {
+    const ask = async (prompt: string): Promise<string> => (prompts.push(prompt), answers.shift()!);
+    const requestPassphrase = Object.assign(ask, { attempts: 3 });
+    return await openEnvelope(parseHeader(header), parseIdentityFile(file, { name: 'k', requestPassphrase }));
+  };
+  assert.equal(toHex((await open('a', 'b', 'open'))!), toHex(fileKey));
+  const prompt = 'Enter the passphrase for the identity file "k"';
+  const again = `Wrong, try again. ${prompt}`;
+  assert.deepEqual(prompts, [prompt, again, again]);
+  await assert.rejects(open('a', 'b', 'c', 'open'), { message: /passphrase is wrong/ });
+});
+
+test('an aborted signal ends the wait for scrypt and bcrypt', async () => {
+  const { header } = await createEnvelope([native.recipient]);
+  const scrypt = await encrypt(formatIdentityFile(native, created), new ScryptRecipient('open', 17));
+  const key = generateEd25519Key('');
+  const locked = slowPrivateKey(await encodeEd25519PrivateKey(key, { passphrase: 'open', rounds: 1 }));
+  const ssh = await createEnvelope([parseRecipient(formatPublicKey(key.publicKey))!]);
+  for (const [file, sealed] of [
+    [scrypt, header],
+    [utf8Bytes(locked), ssh.header],
+  ] as const) {
+    const stop = new AbortController();
+    const reason = new Error('enough');
+    const requestPassphrase = async (): Promise<string> => {
+      setImmediate(() => stop.abort(reason));
+      return 'open';
+    };
+    const identities = parseIdentityFile(file, { name: 'k', requestPassphrase, signal: stop.signal });
+    await assert.rejects(openEnvelope(parseHeader(sealed), identities), reason);
   }
 });
 

@@ -16,6 +16,8 @@ export interface IdentityFileOptions {
   readonly publicKeyFile?: () => Uint8Array | undefined;
   /** See ScryptIdentity. */
   readonly maxLogN?: number;
+  /** Ends the work of unlocking a key: bcrypt, scrypt. */
+  readonly signal?: AbortSignal;
 }
 
 /**

@@ -21,9 +21,30 @@ export interface Identity {
    * Throws if a stanza is meant for it but malformed, or if the identity itself cannot be used.
    */
   unwrapFileKey(stanzas: readonly Stanza[]): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /**
+   * Tells of other files that are likely to be opened next, each by the stanzas of its header: what may ask a human then
+   * unwraps them together, for one PIN or one touch. Nothing happens before the next `unwrapFileKey`.
+   */
+  expectFiles?(files: readonly (readonly Stanza[])[]): void;
   /** Its public halves; absent where they cannot be told. May ask for a passphrase. */
   recipients?(): readonly Recipient[] | Promise<readonly Recipient[]>;
 }
 
 /** Asks for a passphrase; `prompt` says what for, without a colon. Called only when the answer is really needed. */
-export type RequestPassphrase = (prompt: string) => Promise<string>;
+export interface RequestPassphrase {
+  (prompt: string): Promise<string>;
+  /** How often the same may be asked until the answer fits: more than once only where somebody types. Default: once. */
+  readonly attempts?: number;
+}
+
+/** Makes the recipients of plugins; plugin/age-plugins.ts does. */
+export interface RecipientPlugins {
+  /** @throws bad-key if the text is not a valid plugin recipient; the plugin is not run yet */
+  recipient(text: string): Recipient;
+}
+
+/** Makes the identities of plugins; plugin/age-plugins.ts does. */
+export interface IdentityPlugins {
+  /** @throws bad-key if the text is not a valid plugin identity; the plugin is not run yet */
+  identity(text: string): Identity;
+}

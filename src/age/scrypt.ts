@@ -53,21 +53,26 @@ export class ScryptRecipient implements Recipient {
 export interface ScryptIdentityOptions {
   /** The greatest work factor that is taken from a file; 22 by default, 30 at most. */
   readonly maxLogN?: number;
+  /** Ends the work of deriving a key. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Decrypts with a passphrase, which is asked for only if the file is encrypted to one. */
 export class ScryptIdentity implements Identity {
   readonly interactive: boolean;
-  readonly #passphrase: string | (() => Promise<string>);
+  readonly #passphrases: () => Iterable<string> | AsyncIterable<string>;
   readonly #maxLogN: number;
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(passphrase: string | (() => Promise<string>), options: ScryptIdentityOptions = {}) {
+  /** A function is called when a passphrase is needed, and asked for another as long as none fits. */
+  constructor(passphrase: string | (() => AsyncIterable<string>), options: ScryptIdentityOptions = {}) {
     const maxLogN = options.maxLogN ?? defaultMaxLogN;
     if (!Number.isInteger(maxLogN) || maxLogN < 1 || maxLogN > greatestLogN)
       throw new RangeError(`maxLogN is an integer from 1 to ${greatestLogN}`);
-    this.#passphrase = passphrase;
+    this.#passphrases = typeof passphrase === 'string' ? () => [passphrase] : passphrase;
     this.interactive = typeof passphrase !== 'string';
     this.#maxLogN = maxLogN;
+    this.#signal = options.signal;
   }
 
   async unwrapFileKey(stanzas: readonly Stanza[]): Promise<Uint8Array | undefined> {
@@ -82,8 +87,12 @@ export class ScryptIdentity implements Identity {
         { hint: 'If the file is your own and the machine has the memory, allow a greater work factor.' },
       );
     checkBodyLength(stanza.body);
-    const passphrase = typeof this.#passphrase === 'string' ? this.#passphrase : await this.#passphrase();
-    return openFileKey(await wrapKey(utf8Bytes(passphrase), salt, logN), stanza.body);
+    for await (const passphrase of this.#passphrases()) {
+      const key = await orAborted(wrapKey(utf8Bytes(passphrase), salt, logN), this.#signal);
+      const fileKey = openFileKey(key, stanza.body);
+      if (fileKey) return fileKey;
+    }
+    return undefined;
   }
 }
 
@@ -113,6 +122,20 @@ async function wrapKey(passphrase: Uint8Array, salt: Uint8Array, logN: number): 
       `Cannot derive a key from the passphrase: work factor 2^${logN} takes ${memoryText(logN)} of memory`,
       { cause },
     );
+  }
+}
+
+/** A derivation that has begun cannot be stopped, but nobody has to wait for it. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -4,6 +4,7 @@ import { SalvageError } from '../errors/salvage-error.ts';
 import type { PrivateKeyFile } from '../ssh/private-key-file.ts';
 import { parsePrivateKey } from '../ssh/private-key.ts';
 import { parsePublicKeyFile, type PublicKey } from '../ssh/public-key.ts';
+import { unlockPrivateKey } from './passphrase-attempts.ts';
 import type { Identity, Recipient, RequestPassphrase } from './recipient.ts';
 import { SshEd25519Recipient, unwrapSshEd25519 } from './ssh-ed25519.ts';
 import { sshKeyTag } from './ssh-key-tag.ts';
@@ -96,10 +97,8 @@ class SshIdentity implements Identity {
 
   async #askAndUnlock(): Promise<KeyObject> {
     const { name, requestPassphrase, signal } = this.#options;
-    const passphrase = this.#file.encrypted
-      ? await requestPassphrase(`Enter the passphrase for "${name}"`)
-      : undefined;
-    const { key, publicKey } = await this.#file.unlock(passphrase, signal);
+    const prompt = `Enter the passphrase for "${name}"`;
+    const { key, publicKey } = await unlockPrivateKey(this.#file, requestPassphrase, prompt, signal);
     if (!asBuffer(publicKey.blob).equals(this.#publicKey.blob))
       throw new SalvageError(
         'bad-key',

@@ -20,6 +20,8 @@ export interface PassphraseFlags {
 /** One -i or -j. Their order counts: identities are tried as they were given. */
 export type IdentityFlag = { readonly path: string } | { readonly plugin: string };
 
+const attemptsOnTerminal = 3;
+
 const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
 
 /** Adds -r and -R. */
@@ -101,7 +103,10 @@ export function passphraseFromFlags(
 /** How existing passphrases are had: from the flags, or else by asking on the terminal. Nothing is asked before it is needed. */
 export function passphraseRequester(flags: PassphraseFlags, context: CliContext): RequestPassphrase {
   const given = passphraseFromFlags(flags, context);
-  return given ?? ((prompt) => context.terminal.requestPassphrase(prompt, context.signal));
+  if (given) return given;
+  const ask = (prompt: string): Promise<string> => context.terminal.requestPassphrase(prompt, context.signal);
+  // A file or a command would give the same again; who has mistyped gets another try, as ssh does it.
+  return Object.assign(ask, { attempts: attemptsOnTerminal });
 }
 
 function passphraseSources({

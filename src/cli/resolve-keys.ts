@@ -60,6 +60,7 @@ export function resolveIdentities(
       name: path === '-' ? 'standard input' : path,
       requestPassphrase,
       publicKeyFile: () => readIfThere(`${path}.pub`),
+      signal: context.signal,
     });
   });
 }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { unlockPrivateKey } from '../age/passphrase-attempts.ts';
 import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { agentHasKey } from '../ssh/agent.ts';
@@ -33,10 +34,8 @@ export async function loadSigner(path: string, options: LoadSignerOptions): Prom
   const file = parsePrivateKey(content, path);
   if (file.encrypted && file.publicKey && agentSocket && (await agentHasKey(agentSocket, file.publicKey)))
     return agentSigner(file.publicKey, agentSocket);
-  const passphrase = file.encrypted
-    ? await requestPassphrase(`Enter the passphrase for "${path}"`)
-    : undefined;
-  return privateKeySigner(await file.unlock(passphrase, options.signal));
+  const prompt = `Enter the passphrase for "${path}"`;
+  return privateKeySigner(await unlockPrivateKey(file, requestPassphrase, prompt, options.signal));
 }
 
 function signerInAgent(path: string, content: Uint8Array, agentSocket: string | undefined): Signer {

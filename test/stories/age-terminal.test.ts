@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { createSandbox } from '../support/cli.ts';
 import { age13, age13Folder, needsPeers } from '../support/peers.ts';
+import { slowPrivateKey } from '../support/slow-private-key.ts';
 import { runOnTerminal } from '../support/terminal.ts';
 
 describe('at a terminal', needsPeers, () => {
@@ -96,14 +97,46 @@ describe('at a terminal', needsPeers, () => {
     assert.equal(code, 0, screen);
   });
 
-  test('a wrong passphrase writes nothing', async () => {
+  test('three wrong passphrases write nothing; a file with a wrong one is not read three times', async () => {
     const { code, screen } = await runOnTerminal(
       box,
       'salvage decrypt -o must-not-exist pass.age',
-      'expect "Enter passphrase: "; send "wrong\\r"',
+      `expect "Enter passphrase: "; send "wrong\\r"
+       expect "Wrong, try again. Enter passphrase: "; send "wrong\\r"
+       expect "Wrong, try again. Enter passphrase: "; send "wrong\\r"`,
     );
     assert.equal(code, 12);
     assert.match(screen, /the passphrase is wrong/);
+    box.write('wrong', 'wrong\n');
+    const file = await runOnTerminal(
+      box,
+      'salvage decrypt -o must-not-exist --passphrase-file wrong pass.age',
+    );
+    assert.equal(file.code, 12);
+    assert.doesNotMatch(file.screen, /try again/);
+    nothingLeft();
+  });
+
+  test('a mistyped passphrase of a key can be typed again', async () => {
+    const [first, again] = ['ssh', 'Wrong, try again. Enter the passphrase for "ssh'];
+    const dialogue = `expect "${first}\\": "; send "mistyped\\r"; expect "${again}\\": "; send "ssh secret\\r"`;
+    for (const command of [
+      'salvage decrypt -i ssh ssh.age',
+      'salvage sign --force --signing-key ssh plain',
+    ]) {
+      const { code, screen } = await runOnTerminal(box, command, dialogue);
+      assert.equal(code, 0, screen);
+    }
+  });
+
+  test('Ctrl-C ends the work of unlocking a key', async () => {
+    box.write('slow', slowPrivateKey(box.read('ssh').toString()), 0o600);
+    const { code } = await runOnTerminal(
+      box,
+      'salvage decrypt -i slow -o must-not-exist ssh.age',
+      'expect "slow\\": "; send "ssh secret\\r"; expect "\x1b\\[K"; send "\\003"',
+    );
+    assert.equal(code, 130);
     nothingLeft();
   });
 

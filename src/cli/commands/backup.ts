@@ -124,6 +124,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   const signer = await loadSigner(host.signingKey, {
     requestPassphrase: passphraseRequester(options, context),
     agentSocket: context.env['SSH_AUTH_SOCK'],
+    signal: context.signal,
   });
   const progress = terminal.startProgress('backing up');
   if (source.kind === 'paths') showTotals(progress, source.walk);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { decryptStream } from '../../age/decrypt-stream.ts';
 import { decryptFile } from '../../age/file/decrypt-file.ts';
+import { passphraseAttempts } from '../../age/passphrase-attempts.ts';
 import type { Identity, RequestPassphrase } from '../../age/recipient.ts';
 import { ScryptIdentity } from '../../age/scrypt.ts';
 import type { Stanza } from '../../age/stanza.ts';
@@ -39,7 +40,7 @@ export async function decrypt(
   const requestPassphrase = passphraseRequester(options, context);
   const identities: Identity[] =
     options.identities.length === 0
-      ? [new PassphraseOnly(input, requestPassphrase)]
+      ? [new PassphraseOnly(input, requestPassphrase, context.signal)]
       : [...resolveIdentities(options.identities, requestPassphrase, context), new NoPassphrase(input)];
   await writeResult(
     {
@@ -64,9 +65,11 @@ class PassphraseOnly implements Identity {
   readonly #name: string;
   readonly #scrypt: ScryptIdentity;
 
-  constructor({ name }: InputFile, requestPassphrase: RequestPassphrase) {
+  constructor({ name }: InputFile, requestPassphrase: RequestPassphrase, signal: AbortSignal) {
     this.#name = name;
-    this.#scrypt = new ScryptIdentity(() => requestPassphrase('Enter passphrase'));
+    this.#scrypt = new ScryptIdentity(() => passphraseAttempts(requestPassphrase, 'Enter passphrase'), {
+      signal,
+    });
   }
 
   async unwrapFileKey(stanzas: readonly Stanza[]): Promise<Uint8Array> {

@@ -63,6 +63,7 @@ async function run(options: Options, context: CliContext): Promise<void> {
   const signer = await loadSigner(signingKey, {
     requestPassphrase: passphraseRequester(options, context),
     agentSocket: context.env['SSH_AUTH_SOCK'],
+    signal: context.signal,
   });
   const plan = {
     storage,

@@ -1,5 +1,6 @@
 import { fstatSync, type BigIntStats } from 'node:fs';
 import { Option, type Command } from 'commander';
+import { passphraseAttempts } from '../../age/passphrase-attempts.ts';
 import type { Identity } from '../../age/recipient.ts';
 import { ScryptIdentity } from '../../age/scrypt.ts';
 import { asBuffer } from '../../bytes/bytes.ts';
@@ -94,7 +95,11 @@ async function open(
   const identities: Identity[] =
     identityFlags.length > 0
       ? resolveIdentities(identityFlags, requestPassphrase, context)
-      : [new ScryptIdentity(() => requestPassphrase('Enter passphrase'))];
+      : [
+          new ScryptIdentity(() => passphraseAttempts(requestPassphrase, 'Enter passphrase'), {
+            signal: context.signal,
+          }),
+        ];
   using input = openInput(archive, context);
   const isSigned = options.allowedSigners !== undefined;
   const checked = isSigned ? await checkArchiveSignature(archive, input, options, context) : undefined;

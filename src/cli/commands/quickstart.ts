@@ -66,6 +66,7 @@ async function run(given: string, options: PassphraseFlags, context: CliContext)
   const signer = await loadSigner(keys.signingKey, {
     requestPassphrase: passphraseRequester(options, context),
     agentSocket: context.env['SSH_AUTH_SOCK'],
+    signal: context.signal,
   });
   if (!(await storage.stat(repositoryName, signal))) {
     mkdirSync(place, { recursive: true, mode: 0o700 });

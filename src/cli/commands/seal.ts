@@ -106,6 +106,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
       : await loadSigner(signingKey, {
           requestPassphrase: passphraseRequester(options, context),
           agentSocket: context.env['SSH_AUTH_SOCK'],
+          signal: context.signal,
         });
 
   const sources = {
