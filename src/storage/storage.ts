@@ -34,6 +34,51 @@ export interface StorageCapabilities {
   readonly remove: boolean;
 }
 
+/** One of the contents that a name has had. */
+export interface ObjectVersion extends ObjectStat {
+  /** How storage names this version. */
+  readonly id: string;
+  /** Undefined for what the name stands for now. Else what was done to this version since, and when if storage tells. */
+  readonly superseded:
+    | { readonly by: 'another version' | 'removal'; readonly at: Date | undefined }
+    | undefined;
+}
+
+/**
+ * Where objects stay behind when their names are overwritten or removed, as in a versioned bucket. Nothing of ours is ever
+ * overwritten: more than one version is somebody else's work, or an upload that was repeated.
+ */
+export interface ObjectVersions {
+  /**
+   * All versions of the objects whose names start with `prefix`: names in ascending byte order, versions of one name from
+   * the oldest to the newest. Empty where this credential may not see them. @throws failed
+   */
+  list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectVersion>;
+  /** As `Storage.read`. */
+  read(version: ObjectVersion, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** From now on `read` and `stat` of this instance mean this version by its name. The user is told. */
+  prefer(version: ObjectVersion): void;
+}
+
+/** Who can end a lock before its time: nobody at all, or whoever holds a special right. */
+export type LockMode = 'compliance' | 'governance';
+
+export interface Retention {
+  readonly mode: LockMode;
+  readonly until: Date;
+}
+
+/** Where storage can refuse, to everybody and for a time, that what is stored is destroyed (S3 Object Lock). */
+export interface ObjectLock {
+  /** From now on what this instance creates is locked. */
+  lockNew(retention: Retention): void;
+  /**
+   * Locks objects that are there at least until then; never shortens. Asks for nothing where this instance knows that it
+   * is so. The oldest version of each is meant. @throws failed if one is not there or cannot be locked
+   */
+  extend(names: readonly string[], retention: Retention, signal?: AbortSignal): Promise<void>;
+}
+
 /**
  * A flat set of immutable objects: the one way in which anything is stored. Local folders, SFTP, S3, rclone and
  * decorators implement it, and test/support/storage-conformance.ts is what they must pass.
@@ -56,6 +101,10 @@ export interface Storage {
    * that is not so, and in decorators, which want to see every request.
    */
   readonly objectsFolder?: string;
+  /** Undefined where what is overwritten or removed is gone. Decorators pass it on. */
+  readonly versions?: ObjectVersions | undefined;
+  /** Undefined where nothing can be locked. Decorators pass it on. */
+  readonly objectLock?: ObjectLock | undefined;
 
   /**
    * Stores the concatenation of `body` under a new name, or leaves the object alone that has this name. Under the name

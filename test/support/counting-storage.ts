@@ -2,7 +2,9 @@ import type { StagedObject, StageSpec } from '../../src/storage/staged-object.ts
 import type {
   ByteRange,
   CreateResult,
+  ObjectLock,
   ObjectStat,
+  ObjectVersions,
   Storage,
   StorageCapabilities,
 } from '../../src/storage/storage.ts';
@@ -12,6 +14,8 @@ export class CountingStorage implements Storage {
   readonly description: string;
   readonly capabilities: StorageCapabilities;
   readonly stageSpec: StageSpec = { kind: 'transfer' };
+  readonly versions: ObjectVersions | undefined;
+  readonly objectLock: ObjectLock | undefined;
   readonly #storage: Storage;
   /** One line for each request. */
   readonly requests: string[] = [];
@@ -22,6 +26,8 @@ export class CountingStorage implements Storage {
     this.#storage = storage;
     this.description = storage.description;
     this.capabilities = storage.capabilities;
+    this.versions = storage.versions;
+    this.objectLock = storage.objectLock;
   }
 
   reset(): void {

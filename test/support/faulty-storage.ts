@@ -3,7 +3,9 @@ import type { StagedObject, StageSpec } from '../../src/storage/staged-object.ts
 import type {
   ByteRange,
   CreateResult,
+  ObjectLock,
   ObjectStat,
+  ObjectVersions,
   Storage,
   StorageCapabilities,
 } from '../../src/storage/storage.ts';
@@ -54,6 +56,14 @@ export class FaultyStorage implements Storage {
 
   get stageSpec(): StageSpec {
     return this.#inner.stageSpec;
+  }
+
+  get versions(): ObjectVersions | undefined {
+    return this.#inner.versions;
+  }
+
+  get objectLock(): ObjectLock | undefined {
+    return this.#inner.objectLock;
   }
 
   async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {

@@ -1,7 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Clock } from '../../clock/clock.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
-import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
+import type {
+  ByteRange,
+  CreateResult,
+  ObjectLock,
+  ObjectStat,
+  ObjectVersions,
+  Storage,
+  StorageCapabilities,
+} from '../storage.ts';
 
 /**
  * Stores no more than so many bytes a second, on the average since the first: an object begins only when those before it
@@ -30,6 +38,14 @@ export class RateLimitedStorage implements Storage {
 
   get stageSpec(): StageSpec {
     return this.#inner.stageSpec;
+  }
+
+  get versions(): ObjectVersions | undefined {
+    return this.#inner.versions;
+  }
+
+  get objectLock(): ObjectLock | undefined {
+    return this.#inner.objectLock;
   }
 
   async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
