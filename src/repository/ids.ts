@@ -35,11 +35,15 @@ export function newRepositoryId(): RepositoryId {
 
 /** @throws RangeError if `sequence` is not from 1 to `largestSequence`, or the year has not four digits */
 export function newSnapshotId(sequence: number, time: Date): SnapshotId {
-  const stamp = time.toISOString().replace(/[-:]|\.\d{3}/g, '');
-  const id = `${String(sequence).padStart(8, '0')}-${stamp}-${toHex(randomBytes(4))}`;
+  const id = `${String(sequence).padStart(8, '0')}-${timeStamp(time)}-${toHex(randomBytes(4))}`;
   if (!Number.isSafeInteger(sequence) || !isSnapshotId(id))
     throw new RangeError(`no snapshot id for sequence ${sequence} at ${time.toISOString()}`);
   return id;
+}
+
+/** `yyyymmddThhmmssZ`, in UTC. */
+export function timeStamp(time: Date): string {
+  return time.toISOString().replace(/[-:]|\.\d{3}/g, '');
 }
 
 export function sequenceOf(id: SnapshotId): number {

@@ -7,9 +7,19 @@ export const recoverName = 'recover.py';
 export const packsPrefix = 'packs/';
 export const indexPrefix = 'index/';
 export const snapshotsPrefix = 'snapshots/';
+export const keeperPrefix = 'keeper/';
 
 const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
 export type SnapshotFile = (typeof snapshotFiles)[number];
+
+/** Number and time of a keeper record: what its name consists of. */
+export interface KeeperRecordId {
+  readonly number: number;
+  /** `yyyymmddThhmmssZ` */
+  readonly stamp: string;
+}
+
+export type KeeperFile = 'json' | 'json.sig';
 
 export function packName(id: PackId): string {
   return `${packsPrefix}${id.slice(0, 2)}/${id}.age`;
@@ -23,12 +33,16 @@ export function snapshotFileName(id: SnapshotId, file: SnapshotFile): string {
   return `${snapshotsPrefix}${id}/${file}`;
 }
 
+export function keeperFileName({ number, stamp }: KeeperRecordId, file: KeeperFile): string {
+  return `${keeperPrefix}${String(number).padStart(8, '0')}-${stamp}.${file}`;
+}
+
 /** What an object is, by its name. */
 export type ObjectRole =
   | { readonly kind: 'pack'; readonly id: PackId }
   | { readonly kind: 'index'; readonly id: IndexId }
   | { readonly kind: 'snapshot'; readonly id: SnapshotId; readonly file: SnapshotFile }
-  | { readonly kind: 'keeper' }
+  | { readonly kind: 'keeper'; readonly id: KeeperRecordId; readonly file: KeeperFile }
   | { readonly kind: 'repository' | 'readme' | 'recover' };
 
 /** Undefined for a name that no object of this format has. */
@@ -50,7 +64,11 @@ export function roleOf(name: string): ObjectRole | undefined {
     const file = snapshotFiles.find((file) => file === third);
     return file && isSnapshotId(second) ? { kind: 'snapshot', id: second, file } : undefined;
   }
-  if (folder === 'keeper' && parts.length === 2 && /^\d{8}-\d{8}T\d{6}Z\.json(?:\.sig)?$/.test(second))
-    return { kind: 'keeper' };
+  if (folder === 'keeper' && parts.length === 2) {
+    const match = /^(\d{8})-(\d{8}T\d{6}Z)\.(json|json\.sig)$/.exec(second);
+    const number = Number(match?.[1]);
+    if (!match || number === 0) return undefined;
+    return { kind: 'keeper', id: { number, stamp: match[2]! }, file: match[3] as KeeperFile };
+  }
   return undefined;
 }

@@ -21,6 +21,7 @@ export const limits: {
   readonly snapshotJson: number;
   readonly repositoryJson: number;
   readonly rootJson: number;
+  readonly keeperRecord: number;
 } = {
   storedObject: largestObjectBytes,
   packTarget: { smallest: 16 * mib, largest: 120 * mib },
@@ -39,4 +40,5 @@ export const limits: {
   snapshotJson: 64 * 1024,
   repositoryJson: 4096,
   rootJson: 256 * mib,
+  keeperRecord: 32 * mib,
 };

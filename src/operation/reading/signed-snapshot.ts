@@ -9,6 +9,8 @@ import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type SignatureState, type TrustedSigners } from './document-signature.ts';
 import { checkDigest, readRequired } from './read-object.ts';
 
+export type { SignatureState, TrustedSigners } from './document-signature.ts';
+
 /** The signed list of a snapshot: the root of all that is believed of it. */
 export interface SignedSnapshot {
   readonly id: SnapshotId;

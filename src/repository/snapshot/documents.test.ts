@@ -101,7 +101,11 @@ test('the role of an object by its name', () => {
   const pack = digest('pack');
   assert.deepEqual(roleOf(packName(pack)), { kind: 'pack', id: pack });
   assert.deepEqual(roleOf(`snapshots/${id}/root.age`), { kind: 'snapshot', id, file: 'root.age' });
-  assert.deepEqual(roleOf('keeper/00000001-20261123T101500Z.json.sig'), { kind: 'keeper' });
+  assert.deepEqual(roleOf('keeper/00000001-20261123T101500Z.json.sig'), {
+    kind: 'keeper',
+    id: { number: 1, stamp: '20261123T101500Z' },
+    file: 'json.sig',
+  });
   for (const name of [
     '',
     'packs',
