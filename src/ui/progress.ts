@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.ts';
-import { truncateToWidth } from './display-width.ts';
+import { displayWidth, truncateToWidth } from './display-width.ts';
 import { formatDuration } from './duration.ts';
 import { escapeForTerminal } from './escape.ts';
 import { formatRate, formatSize } from './size.ts';
@@ -15,7 +15,7 @@ interface ProgressOutput {
 
 /**
  * One line that says how far a run is: bytes, files, rate, time left. Redrawn in place, at most five times a second,
- * never wider than the terminal. `advance` is cheap enough for the hot path.
+ * never wider than the terminal: what matters least is left out first. `advance` is cheap enough for the hot path.
  */
 export class Progress {
   readonly #label: string;
@@ -85,21 +85,26 @@ export class Progress {
   #render(nowMs: number): string {
     const elapsedMs = nowMs - this.#startMs;
     const rate = (this.#bytes / elapsedMs) * 1000;
-    const parts = [`${escapeForTerminal(this.#label)} ${formatSize(this.#bytes)}`];
+    let amount = `${escapeForTerminal(this.#label)} ${formatSize(this.#bytes)}`;
     if (this.#totalBytes !== undefined && this.#totalBytes > 0) {
       const share = Math.min(1, this.#bytes / this.#totalBytes);
-      parts[0] += ` of ${formatSize(this.#totalBytes)} (${Math.floor(share * 100)} %)`;
+      amount += ` of ${formatSize(this.#totalBytes)} (${Math.floor(share * 100)} %)`;
     }
-    if (this.#files > 0 || this.#totalFiles !== undefined)
-      parts.push(
-        this.#totalFiles === undefined
-          ? `${this.#files} files`
-          : `${this.#files} of ${this.#totalFiles} files`,
-      );
-    parts.push(formatRate(rate));
-    if (this.#totalBytes !== undefined && elapsedMs >= settleMs && rate > 0 && this.#totalBytes > this.#bytes)
-      parts.push(`${formatDuration(((this.#totalBytes - this.#bytes) / rate) * 1000)} left`);
+    const files = this.#files > 0 || this.#totalFiles !== undefined ? `${this.#files} files` : '';
+    const filesOfAll = this.#totalFiles === undefined ? files : `${this.#files} of ${this.#totalFiles} files`;
+    const isGuessed = this.#totalBytes !== undefined && elapsedMs >= settleMs && rate > 0;
+    const left =
+      isGuessed && this.#totalBytes! > this.#bytes
+        ? `${formatDuration(((this.#totalBytes! - this.#bytes) / rate) * 1000)} left`
+        : '';
     // One column stays free: some terminals wrap when the last one is filled.
-    return truncateToWidth(parts.join(', '), this.#output!.columns() - 1);
+    const width = this.#output!.columns() - 1;
+    const lines = [
+      [amount, filesOfAll, formatRate(rate), left],
+      [amount, files, formatRate(rate), left],
+      [amount, files, left],
+      [amount, left],
+    ].map((parts) => parts.filter((part) => part !== '').join(', '));
+    return lines.find((line) => displayWidth(line) <= width) ?? truncateToWidth(lines.at(-1)!, width);
   }
 }

@@ -129,6 +129,24 @@ test('the progress line is calm, fits the terminal, makes way for messages and g
   assert.equal(output.written.length, count);
 });
 
+test('the progress line of a large run keeps per cent and time left at 80 columns and below', () => {
+  const lineAt = (columns: number): string => {
+    const clock = new FakeClock();
+    const output = fakeOutput(true, columns);
+    const progress = new Terminal(output, clock, {}).startProgress('sealing');
+    progress.setTotal(1.23 * 1024 ** 4, 2_345_678);
+    clock.ms = 3_600_000;
+    progress.advance(500 * 1024 ** 3, 1_234_567);
+    return output.written[0]!.slice(1, -3);
+  };
+  const amount = 'sealing 500 GiB of 1.23 TiB (39 %)';
+  const left = '1 h 31 min left';
+  assert.equal(lineAt(200), `${amount}, 1234567 of 2345678 files, 142 MiB/s, ${left}`);
+  assert.equal(lineAt(80), `${amount}, 1234567 files, 142 MiB/s, ${left}`);
+  assert.equal(lineAt(70), `${amount}, 1234567 files, ${left}`);
+  assert.equal(lineAt(60), `${amount}, ${left}`);
+});
+
 test('the progress line is cut to a narrow terminal', () => {
   const clock = new FakeClock();
   const output = fakeOutput(true, 20);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createSandbox, type RunOptions, type RunResult, type Sandbox } from '../support/cli.ts';
+import { createSandbox, salvage, type RunOptions, type RunResult, type Sandbox } from '../support/cli.ts';
 import { age13, age13Folder, needsPeers } from '../support/peers.ts';
 
 const plaintext = Buffer.from('first line\nsecond line\n');
@@ -391,6 +391,33 @@ describe('in the place of age 1.3', needsPeers, () => {
     const total = /Total +(\d+) bytes/;
     assert.equal(total.exec(stdout.toString())?.[1], total.exec(theirs.stdout.toString())?.[1]);
     assert.match(stdout.toString(), /ASCII-armored[^]*"X25519"[^]*NOT use post-quantum/);
+  });
+
+  test('who is named twice on the command line is warned of, as age does it, and not who is in two lists', async () => {
+    const twice = async (
+      program: string,
+      args: readonly string[],
+      expected: RegExp | undefined,
+    ): Promise<void> => {
+      const { code, stderr } = await box.program(program, args);
+      assert.equal(code, 0, stderr);
+      if (expected) assert.match(stderr, expected);
+      else assert.equal(stderr, '');
+    };
+    const recipient = box.read('fx/recipients').toString().trim();
+    const list = ['-R', 'fx/recipients'];
+    const key = ['-i', 'fx/key'];
+    for (const [encrypt, decrypt, word] of [
+      [[age13], [age13, '-d'], /duplicate/],
+      [[salvage, 'encrypt'], [salvage, 'decrypt'], /is given more than once/],
+    ] as const) {
+      const [program, ...args] = encrypt;
+      const to = (...more: string[]): string[] => [...args, ...more, '-o', 'twice.age', 'fx/plain'];
+      await twice(program!, to('-r', recipient, '-r', recipient), word);
+      await twice(program!, to(...list, ...list), word);
+      await twice(program!, to('-r', recipient, ...list), undefined);
+      await twice(decrypt[0]!, [...decrypt.slice(1), ...key, ...key, 'fx/x.age'], word);
+    }
   });
 
   describe('passphrases without a terminal', () => {
