@@ -7,7 +7,7 @@ import type { Header } from './header.ts';
 import { parseIdentityLines } from './identity-lines.ts';
 import { passphraseAttempts } from './passphrase-attempts.ts';
 import { decryptPayload } from './payload.ts';
-import type { Identity, Recipient, RequestPassphrase } from './recipient.ts';
+import type { Identity, IdentityPlugins, Recipient, RequestPassphrase } from './recipient.ts';
 import { ScryptIdentity } from './scrypt.ts';
 import type { Stanza } from './stanza.ts';
 import { maxKeyFileBytes } from './text-lines.ts';
@@ -18,6 +18,7 @@ export interface EncryptedIdentityFileOptions {
   readonly maxLogN?: number;
   /** Ends the work of unlocking it. */
   readonly signal?: AbortSignal | undefined;
+  readonly plugins?: IdentityPlugins;
 }
 
 /** True if the file is to be read as an age file, binary or armored. */
@@ -76,7 +77,7 @@ export class EncryptedIdentityFile implements Identity {
   }
 
   async #decrypt(): Promise<Identity[]> {
-    const { name, requestPassphrase, maxLogN, signal } = this.#options;
+    const { name, requestPassphrase, maxLogN, signal, plugins } = this.#options;
     const prompt = `Enter the passphrase for the identity file "${name}"`;
     const passphrase = new ScryptIdentity(() => passphraseAttempts(requestPassphrase, prompt), {
       signal,
@@ -84,7 +85,7 @@ export class EncryptedIdentityFile implements Identity {
     });
     const fileKey = await openEnvelope(this.#header, [passphrase]);
     if (!fileKey) throw this.#unusable('the passphrase is wrong');
-    return parseIdentityLines(decryptPayload(fileKey, this.#payload), name);
+    return parseIdentityLines(decryptPayload(fileKey, this.#payload), name, plugins);
   }
 
   #unusable(state: string, cause?: unknown): SalvageError {

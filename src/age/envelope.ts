@@ -36,7 +36,8 @@ export async function createEnvelope(recipients: readonly Recipient[]): Promise<
 }
 
 /**
- * The file key, or undefined if no identity fits. Identities that may ask a human are tried last.
+ * The file key, or undefined if no identity fits. Identities that may ask a human are tried last. One
+ * that cannot be used (bad-key) counts only if no other fits.
  * @throws age-header if a stanza meant for an identity is malformed, age-hmac if the header was altered, and whatever an
  *   identity throws that cannot be used
  */
@@ -48,8 +49,17 @@ export async function openEnvelope(
   const quietFirst = identities.toSorted(
     (a, b) => Number(a.interactive ?? false) - Number(b.interactive ?? false),
   );
+  let unusable: SalvageError | undefined;
   for (const identity of quietFirst) {
-    const fileKey = await identity.unwrapFileKey(header.stanzas);
+    let fileKey: Uint8Array | undefined;
+    try {
+      fileKey = await identity.unwrapFileKey(header.stanzas);
+    } catch (error) {
+      // A plugin that is missing or a token that was left at home must not keep the next identity from being tried.
+      if (!(error instanceof SalvageError) || error.code !== 'bad-key') throw error;
+      unusable ??= error;
+      continue;
+    }
     if (!fileKey) continue;
     if (fileKey.length !== fileKeyBytes)
       throw new SalvageError(
@@ -60,6 +70,7 @@ export async function openEnvelope(
       throw new SalvageError('age-hmac', 'Cannot trust the age header: it was changed after it was written');
     return fileKey;
   }
+  if (unusable) throw unusable;
   return undefined;
 }
 

@@ -37,7 +37,8 @@ export function encodeHeader(stanzas: readonly Stanza[], fileKey: Uint8Array): U
   return header;
 }
 
-function encodeStanza({ type, args, body }: Stanza): string {
+/** A stanza as a header has it, and the plugin protocol too. @throws age-header if an argument cannot be written */
+export function encodeStanza({ type, args, body }: Stanza): string {
   if (args.length > headerLimits.arguments)
     throw unwritable(`a stanza of ${args.length} arguments, where ${headerLimits.arguments} are allowed`);
   for (const argument of [type, ...args])
@@ -176,7 +177,8 @@ export class HeaderParser {
   }
 }
 
-function isArgument(text: string): boolean {
+/** True for what may stand between the spaces of a stanza line. */
+export function isArgument(text: string): boolean {
   return /^[\x21-\x7e]+$/.test(text);
 }
 

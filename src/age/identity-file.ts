@@ -2,7 +2,7 @@ import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { EncryptedIdentityFile, looksLikeAgeFile } from './encrypted-identity-file.ts';
 import { parseIdentityLines } from './identity-lines.ts';
-import type { Identity, RequestPassphrase } from './recipient.ts';
+import type { Identity, IdentityPlugins, RequestPassphrase } from './recipient.ts';
 import { parseSshIdentity } from './ssh-identity.ts';
 
 const maxPrivateKeyBytes = 16 * 1024;
@@ -16,6 +16,8 @@ export interface IdentityFileOptions {
   readonly publicKeyFile?: () => Uint8Array | undefined;
   /** See ScryptIdentity. */
   readonly maxLogN?: number;
+  /** Without it, the identity of a plugin is an error. */
+  readonly plugins?: IdentityPlugins;
   /** Ends the work of unlocking a key: bcrypt, scrypt. */
   readonly signal?: AbortSignal;
 }
@@ -35,5 +37,5 @@ export function parseIdentityFile(bytes: Uint8Array, options: IdentityFileOption
       );
     return [parseSshIdentity(bytes, options)];
   }
-  return parseIdentityLines(bytes, options.name);
+  return parseIdentityLines(bytes, options.name, options.plugins);
 }

@@ -1,18 +1,17 @@
 import { SalvageError } from '../errors/salvage-error.ts';
 import { HybridIdentity } from './hybrid.ts';
-import type { Identity } from './recipient.ts';
+import type { Identity, IdentityPlugins } from './recipient.ts';
 import { parseLine, readTextLines } from './text-lines.ts';
 import { X25519Identity } from './x25519.ts';
 
-/** The identity that a line of text holds. @throws bad-key, without repeating the text */
-export function parseIdentity(text: string): Identity {
+/** The identity that a line of text holds; a plugin's where `plugins` are given. @throws bad-key, without repeating the text */
+export function parseIdentity(text: string, plugins?: IdentityPlugins): Identity {
   if (text.startsWith('AGE-SECRET-KEY-PQ-1')) return HybridIdentity.parse(text);
   if (text.startsWith('AGE-SECRET-KEY-1')) return X25519Identity.parse(text);
-  if (text.startsWith('AGE-PLUGIN-'))
-    throw new SalvageError(
-      'bad-key',
-      'Cannot use the identity: plugins are not supported yet by this version',
-    );
+  if (text.startsWith('AGE-PLUGIN-')) {
+    if (plugins) return plugins.identity(text);
+    throw new SalvageError('bad-key', 'Cannot use the identity: no plugins are run here');
+  }
   if (text.startsWith('age1') || text.startsWith('ssh-'))
     throw new SalvageError('bad-key', 'Cannot decrypt with this identity: it is a public key', {
       hint: 'Name the file with the private half.',
@@ -23,9 +22,15 @@ export function parseIdentity(text: string): Identity {
 }
 
 /** The identities of an identity file that is not encrypted. @throws bad-key */
-export function parseIdentityLines(bytes: Uint8Array, name: string): Identity[] {
+export function parseIdentityLines(
+  bytes: Uint8Array,
+  name: string,
+  plugins?: IdentityPlugins,
+): Identity[] {
   const what = `identity file "${name}"`;
-  const identities = readTextLines(bytes, what).map((line) => parseLine(line, what, parseIdentity));
+  const identities = readTextLines(bytes, what).map((line) =>
+    parseLine(line, what, (text) => parseIdentity(text, plugins)),
+  );
   if (identities.length === 0)
     throw new SalvageError('bad-key', `Cannot use the ${what}: it holds no identity`);
   return identities;

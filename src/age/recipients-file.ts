@@ -1,6 +1,6 @@
 import { SalvageError } from '../errors/salvage-error.ts';
 import { parseRecipient } from './parse-recipient.ts';
-import type { Recipient } from './recipient.ts';
+import type { Recipient, RecipientPlugins } from './recipient.ts';
 import { parseLine, readTextLines } from './text-lines.ts';
 
 export interface RecipientsFile {
@@ -14,12 +14,16 @@ export interface RecipientsFile {
  * `name` stands for the file in messages.
  * @throws bad-key if a line is malformed or a private key, or no recipient is left; the line is not repeated
  */
-export function parseRecipientsFile(bytes: Uint8Array, name: string): RecipientsFile {
+export function parseRecipientsFile(
+  bytes: Uint8Array,
+  name: string,
+  plugins?: RecipientPlugins,
+): RecipientsFile {
   const what = `recipients file "${name}"`;
   const recipients: Recipient[] = [];
   const warnings: string[] = [];
   for (const line of readTextLines(bytes, what)) {
-    const recipient = parseLine(line, what, parseRecipient);
+    const recipient = parseLine(line, what, (text) => parseRecipient(text, plugins));
     if (recipient) recipients.push(recipient);
     else
       warnings.push(
