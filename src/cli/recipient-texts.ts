@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { parseRecipient } from '../age/parse-recipient.ts';
 import { parseLine, readTextLines } from '../age/text-lines.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { agePlugins } from './age-plugins.ts';
 import type { CliContext } from './context.ts';
-import type { RecipientFlags } from './key-flags.ts';
+import { passphraseRequester, type RecipientFlags } from './key-flags.ts';
 import { systemError } from './system-error.ts';
 
 /**
@@ -13,11 +14,12 @@ import { systemError } from './system-error.ts';
  */
 export function readRecipientTexts(flags: RecipientFlags, context: CliContext): string[] {
   const texts = new Set(flags.recipient ?? []);
+  const plugins = agePlugins(passphraseRequester({}, context), context);
   for (const path of flags.recipientsFile ?? []) {
     const what = path === '-' ? 'recipients on standard input' : `recipients file "${path}"`;
     let found = 0;
     for (const line of readTextLines(readFile(path, context), what)) {
-      if (parseLine(line, what, parseRecipient)) {
+      if (parseLine(line, what, (text) => parseRecipient(text, plugins))) {
         texts.add(line.text);
         found++;
       } else

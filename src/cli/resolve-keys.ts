@@ -4,8 +4,9 @@ import { parseRecipient } from '../age/parse-recipient.ts';
 import { parseRecipientsFile } from '../age/recipients-file.ts';
 import type { Identity, Recipient, RequestPassphrase } from '../age/recipient.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { agePlugins } from './age-plugins.ts';
 import type { CliContext } from './context.ts';
-import type { IdentityFlag, RecipientFlags } from './key-flags.ts';
+import { passphraseRequester, type IdentityFlag, type RecipientFlags } from './key-flags.ts';
 import { letSignalsKill } from './ending-signals.ts';
 import { systemError } from './system-error.ts';
 
@@ -13,15 +14,21 @@ import { systemError } from './system-error.ts';
 const maxKeyFileBytes = 16 * 1024 * 1024 + 1;
 
 /**
- * The recipients that -r and -R name, in that order. Keys that are passed over are named in warnings.
+ * The recipients that -r and -R name, in that order. Keys that are passed over are named in warnings. What their plugins
+ * ask is answered by `requestPassphrase`, or by whoever sits at the terminal.
  * @throws bad-key if one cannot be used, failed if a file cannot be read
  */
-export function resolveRecipients(flags: RecipientFlags, context: CliContext): Recipient[] {
+export function resolveRecipients(
+  flags: RecipientFlags,
+  context: CliContext,
+  requestPassphrase: RequestPassphrase = passphraseRequester({}, context),
+): Recipient[] {
   const recipients: Recipient[] = [];
+  const plugins = agePlugins(requestPassphrase, context);
   warnOfDuplicates(flags.recipient ?? [], 'recipient', context);
   warnOfDuplicates(flags.recipientsFile ?? [], 'recipients file', context);
   for (const text of flags.recipient ?? []) {
-    const recipient = parseRecipient(text);
+    const recipient = parseRecipient(text, plugins);
     if (recipient === undefined)
       throw new SalvageError(
         'bad-key',
@@ -31,7 +38,7 @@ export function resolveRecipients(flags: RecipientFlags, context: CliContext): R
     recipients.push(recipient);
   }
   for (const path of flags.recipientsFile ?? []) {
-    const file = parseRecipientsFile(readKeyFile(path, 'the recipients file', context), path);
+    const file = parseRecipientsFile(readKeyFile(path, 'the recipients file', context), path, plugins);
     for (const warning of file.warnings) context.terminal.warning(warning);
     recipients.push(...file.recipients);
   }
@@ -49,16 +56,14 @@ export function resolveIdentities(
 ): Identity[] {
   const paths = flags.flatMap((flag) => ('path' in flag ? [flag.path] : []));
   warnOfDuplicates(paths, 'identity file', context);
+  const plugins = agePlugins(requestPassphrase, context);
   return flags.flatMap((flag) => {
-    if ('plugin' in flag)
-      throw new SalvageError(
-        'bad-key',
-        `Cannot use the plugin "${flag.plugin}": this version of salvage does not run age plugins yet`,
-      );
+    if ('plugin' in flag) return [plugins.identityOf(flag.plugin)];
     const { path } = flag;
     return parseIdentityFile(readKeyFile(path, 'the identity file', context), {
       name: path === '-' ? 'standard input' : path,
       requestPassphrase,
+      plugins,
       publicKeyFile: () => readIfThere(`${path}.pub`),
       signal: context.signal,
     });

@@ -21,6 +21,15 @@ const key = {
  * @throws usage if there is no terminal; interrupted for Ctrl-C or an aborted signal
  */
 export async function readSecret(prompt: string, signal: AbortSignal): Promise<string> {
+  return await ask(prompt, true, signal);
+}
+
+/** As readSecret, for a line that is shown, and stays. */
+export async function readLine(prompt: string, signal: AbortSignal): Promise<string> {
+  return await ask(prompt, false, signal);
+}
+
+async function ask(prompt: string, isSecret: boolean, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted();
   const input = openTerminal();
   const output = new WriteStream(openSync('/dev/tty', 'w'));
@@ -29,7 +38,8 @@ export async function readSecret(prompt: string, signal: AbortSignal): Promise<s
   const onAbort = (): void => reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort);
   try {
-    input.setRawMode(true);
+    // Without raw mode the terminal shows what is typed, and corrects it by itself.
+    input.setRawMode(isSecret);
     output.write(`${escapeForTerminal(prompt)}: `);
     input.on('data', (bytes: Buffer) => {
       try {
@@ -45,7 +55,7 @@ export async function readSecret(prompt: string, signal: AbortSignal): Promise<s
     signal.removeEventListener('abort', onAbort);
     input.setRawMode(false);
     input.destroy();
-    await new Promise((done) => output.write('\r\x1b[K', done));
+    await new Promise((done) => output.write(isSecret ? '\r\x1b[K' : '', done));
     output.destroy();
   }
 }

@@ -11,7 +11,7 @@ import { styleText } from 'node:util';
 import type { Clock } from '../clock/clock.ts';
 import { escapeForTerminal } from './escape.ts';
 import { Progress } from './progress.ts';
-import { readSecret, tellOnTerminal } from './read-secret.ts';
+import { readLine, readSecret, tellOnTerminal } from './read-secret.ts';
 import { renderBug, renderError, renderJsonError } from './render-error.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 
@@ -64,6 +64,11 @@ export class Terminal {
     if (!this.quiet) this.#line(escapeForTerminal(message));
   }
 
+  /** One line for somebody who has to do something now, such as touching a key: shown even with -q. */
+  notice(message: string): void {
+    this.#line(escapeForTerminal(message));
+  }
+
   /** One line for those who asked for details with -v. */
   detail(message: string): void {
     if (this.verbose) this.#line(this.#style('dim', escapeForTerminal(message)));
@@ -111,6 +116,15 @@ export class Terminal {
   async requestPassphrase(prompt: string, signal: AbortSignal): Promise<string> {
     this.#progress?.clear();
     return readSecret(prompt, signal);
+  }
+
+  /**
+   * Asks for something that may be seen while it is typed.
+   * @throws usage if there is no terminal to ask on; interrupted
+   */
+  async requestLine(prompt: string, signal: AbortSignal): Promise<string> {
+    this.#progress?.clear();
+    return readLine(prompt, signal);
   }
 
   /**

@@ -119,7 +119,8 @@ class UnwrapAnswer {
         return 'ok';
       }
       case 'error':
-        if (args[0] === 'stanza') this.#broken.set(this.#fileIndex(args[1], args.length === 3), bodyText(body));
+        if (args[0] === 'stanza')
+          this.#broken.set(this.#fileIndex(args[1], args.length === 3), bodyText(body));
         else this.#error ??= bodyText(body);
         return 'ok';
       default:

@@ -13,9 +13,11 @@ import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts'
 import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
+import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { openInput, readPieces } from '../input-file.ts';
+import { JsonEvents, pathJson } from '../json-events.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
 import {
@@ -103,7 +105,7 @@ export function register(program: Command, context: CliContext): void {
       ),
     )
     .option('-n, --dry-run', 'say what would be read, and store nothing')
-    .option('--json', 'print events and the summary, one JSON object to a line');
+    .option('--json', 'print events as they happen and then the summary, one JSON object to a line');
   addPassphraseFlags(program);
   program.action((paths: string[], options: Options) => run(paths, options, context));
 }
@@ -128,7 +130,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   });
   const progress = terminal.startProgress('backing up');
   if (source.kind === 'paths') showTotals(progress, source.walk);
-  const events: string[] = [];
+  const events = new JsonEvents(options.json ?? false, context);
   let result: BackupResult;
   try {
     result = await backup({
@@ -136,6 +138,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
         bytesPerSecond === undefined ? storage : new RateLimitedStorage(storage, bytesPerSecond, clock),
       host,
       signer,
+      plugins: agePlugins(passphraseRequester({}, context), context),
       source,
       folder: cacheFolderOf(id, context),
       tags: options.tag ?? [],
@@ -149,11 +152,16 @@ async function run(paths: readonly string[], options: Options, context: CliConte
         onProblem(problem) {
           terminal.warning(describeProblem(problem));
           const { path, what, message } = problem;
-          if (options.json)
-            events.push(JSON.stringify({ event: 'problem', path: path.toString(), what, message }));
+          events.emit('problem', { ...pathJson(path), what, message });
         },
-        onProgress: (bytes, files) => progress.advance(bytes, files),
-        onNotice: (message) => terminal.warning(message),
+        onProgress(bytes, files) {
+          progress.advance(bytes, files);
+          events.advance(bytes, files);
+        },
+        onNotice(message) {
+          terminal.warning(message);
+          events.emit('notice', { message });
+        },
       },
       clock,
       signal,
@@ -163,11 +171,8 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   }
   if (result.counts.problems > 0) context.incomplete();
   report(result, context);
-  if (options.json) {
-    const { snapshot, counts, ...numbers } = result;
-    events.push(JSON.stringify({ event: 'summary', snapshot: snapshot ?? null, ...counts, ...numbers }));
-    for (const event of events) await context.stdout.write(`${event}\n`);
-  }
+  const { snapshot, counts, ...numbers } = result;
+  await events.end({ snapshot: snapshot ?? null, ...counts, ...numbers });
 }
 
 function planSource(paths: readonly string[], options: Options, context: CliContext): BackupSource {

@@ -57,8 +57,8 @@ async function chooseRecipients(options: AgeOptions, context: CliContext): Promi
       : await context.terminal.requestNewPassphrase('Enter passphrase', generatePassphrase, context.signal);
     return [new ScryptRecipient(passphrase)];
   }
-  const recipients = resolveRecipients(options, context);
   const requestPassphrase = passphraseRequester(options, context);
+  const recipients = resolveRecipients(options, context, requestPassphrase);
   const identities = resolveIdentities(options.identities, requestPassphrase, context);
   return [...recipients, ...(await recipientsOfIdentities(identities))];
 }

@@ -8,6 +8,7 @@ import { loadSigner } from '../../keys/load-signer.ts';
 import { makeSigningKey } from '../../keys/make-signing-key.ts';
 import { adopt, checkHostName, init } from '../../operation/init/init.ts';
 import { formatPublicKey } from '../../ssh/public-key.ts';
+import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
 import {
   addPassphraseFlags,
@@ -70,6 +71,7 @@ async function run(options: Options, context: CliContext): Promise<void> {
     configurations: hostConfigurations(context),
     url,
     recipients,
+    plugins: agePlugins(passphraseRequester({}, context), context),
     signingKey,
     name,
     clock,

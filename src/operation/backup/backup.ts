@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createEnvelope, type Envelope } from '../../age/envelope.ts';
 import { parseIdentity } from '../../age/identity-lines.ts';
 import { parseRecipient } from '../../age/parse-recipient.ts';
-import type { Recipient } from '../../age/recipient.ts';
+import type { Recipient, RecipientPlugins } from '../../age/recipient.ts';
 import type { Clock } from '../../clock/clock.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { FileLock } from '../../posix/file-lock.ts';
@@ -42,6 +42,8 @@ export interface BackupOptions {
   readonly storage: Storage;
   readonly host: HostConfiguration;
   readonly signer: Signer;
+  /** For recipients of age plugins. */
+  readonly plugins?: RecipientPlugins;
   readonly source: BackupSource;
   /** The folder of this repository in the user's cache. */
   readonly folder: string;
@@ -146,7 +148,7 @@ class BackupRun {
     this.#options = options;
     this.#known = known;
     this.#counts = counts;
-    this.#recipients = options.host.recipients.map(parseHostRecipient);
+    this.#recipients = options.host.recipients.map((text) => parseHostRecipient(text, options.plugins));
     const { packs, facts, storedBytes } = known;
     const memoryBytes = options.memoryBytes ?? usualMemoryBytes;
     const plan = planMemory(memoryBytes, options.threads, storedBytes, packsInMemory(options.storage));
@@ -326,8 +328,8 @@ function packsInMemory({ stageSpec }: Storage): number {
   return stageSpec.kind === 'folder' ? 1 : permitsPerWorker;
 }
 
-function parseHostRecipient(text: string): Recipient {
-  const recipient = parseRecipient(text);
+function parseHostRecipient(text: string, plugins: RecipientPlugins | undefined): Recipient {
+  const recipient = parseRecipient(text, plugins);
   if (!recipient)
     throw new SalvageError(
       'bad-key',

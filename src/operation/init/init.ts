@@ -1,7 +1,7 @@
 import { createEnvelope } from '../../age/envelope.ts';
 import { generateIdentity } from '../../age/generate.ts';
 import { parseRecipient } from '../../age/parse-recipient.ts';
-import type { Recipient } from '../../age/recipient.ts';
+import type { Recipient, RecipientPlugins } from '../../age/recipient.ts';
 import { chunkerSeedBytes } from '../../chunker/chunker.ts';
 import type { Clock } from '../../clock/clock.ts';
 import { randomBytes } from '../../clock/random.ts';
@@ -22,6 +22,8 @@ export interface InitOptions {
   readonly url: string;
   /** As written for -r. */
   readonly recipients: readonly string[];
+  /** For recipients of age plugins. */
+  readonly plugins?: RecipientPlugins;
   /** Absolute path of the host's signing key, which exists. */
   readonly signingKey: string;
   /** The principal under which verifiers are to list it. */
@@ -96,10 +98,10 @@ export async function adopt(options: InitOptions): Promise<Adoption> {
 
 async function configure(
   repositoryId: RepositoryId,
-  { url, recipients: texts, signingKey, name }: InitOptions,
+  { url, recipients: texts, plugins, signingKey, name }: InitOptions,
 ): Promise<HostConfiguration> {
   checkHostName(name);
-  const recipients = texts.map(parseUsable);
+  const recipients = texts.map((text) => parseUsable(text, plugins));
   // Refuses what age does not allow to stand together, long before the first backup.
   await createEnvelope(recipients);
   const indexKey = generateIdentity(await kindOf(recipients));
@@ -121,8 +123,8 @@ async function kindOf(recipients: readonly Recipient[]): Promise<'x25519' | 'hyb
   return labels.includes('postquantum') ? 'hybrid' : 'x25519';
 }
 
-function parseUsable(text: string): Recipient {
-  const recipient = parseRecipient(text);
+function parseUsable(text: string, plugins: RecipientPlugins | undefined): Recipient {
+  const recipient = parseRecipient(text, plugins);
   if (recipient) return recipient;
   throw new SalvageError(
     'bad-key',
