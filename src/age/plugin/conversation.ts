@@ -7,7 +7,7 @@ import { bodyText, PluginProcess, type PluginProcessOptions, type PluginProgram 
 import type { PluginUi } from './plugin-ui.ts';
 import type { SecretMemory } from './secret-memory.ts';
 
-/** A part that cannot be played by the plugin protocol's own rules (C2SP age-plugin.md). */
+/** What a client answers where the user is not asked (C2SP age-plugin.md). */
 export type Reply = 'ok' | 'unsupported';
 
 export interface ConversationPlan {
@@ -29,21 +29,21 @@ export interface ConversationOptions extends PluginProcessOptions {
  */
 export async function converse(
   program: PluginProgram,
-  { stateMachine, tell, take }: ConversationPlan,
+  plan: ConversationPlan,
   options: ConversationOptions,
 ): Promise<void> {
-  const process = new PluginProcess(program, stateMachine, options);
+  const process = new PluginProcess(program, plan.stateMachine, options);
   const user = new User(program.name, options);
   let isDone = false;
   try {
     sendGrease(process);
-    tell((...stanza) => process.send(...stanza));
+    plan.tell((...stanza) => process.send(...stanza));
     sendGrease(process);
     process.send('done');
     while (!isDone) {
       const command = await process.receive();
       if (command.type === 'done') isDone = true;
-      else if (!(await user.answer(command, process))) process.send(take(command));
+      else if (!(await user.answer(command, process))) process.send(plan.take(command));
     }
   } finally {
     await process.close(isDone);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { decryptStream } from '../../age/decrypt-stream.ts';
 import { decryptFile } from '../../age/file/decrypt-file.ts';
 import { passphraseAttempts } from '../../age/passphrase-attempts.ts';
+import { PluginIdentity } from '../../age/plugin/plugin-identity.ts';
 import type { Identity, RequestPassphrase } from '../../age/recipient.ts';
 import { ScryptIdentity } from '../../age/scrypt.ts';
 import type { Stanza } from '../../age/stanza.ts';
@@ -41,7 +42,7 @@ export async function decrypt(
   const identities: Identity[] =
     options.identities.length === 0
       ? [new PassphraseOnly(input, requestPassphrase, context.signal)]
-      : [...resolveIdentities(options.identities, requestPassphrase, context), new NoPassphrase(input)];
+      : refusePassphrases(resolveIdentities(options.identities, requestPassphrase, context), input);
   await writeResult(
     {
       input,
@@ -83,6 +84,12 @@ class PassphraseOnly implements Identity {
     if (fileKey) return fileKey;
     throw new SalvageError('no-identity-match', `Cannot decrypt "${this.#name}": the passphrase is wrong`);
   }
+}
+
+/** A plugin may well know the passphrase; other identities do not. */
+function refusePassphrases(identities: readonly Identity[], input: InputFile): Identity[] {
+  const mayKnow = identities.some((identity) => identity instanceof PluginIdentity);
+  return mayKnow ? [...identities] : [...identities, new NoPassphrase(input)];
 }
 
 /** With -i, a file that wants a passphrase is a mistake that deserves its own words. */
