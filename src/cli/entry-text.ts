@@ -56,7 +56,8 @@ export function entryJson(entry: FileEntry): Record<string, unknown> {
   };
 }
 
-function bytesJson(name: string, bytes: Buffer): Record<string, string> {
+/** Bytes as a member of a JSON object: as text, or in base64 under `NAME64` where they are not UTF-8. */
+export function bytesJson(name: string, bytes: Buffer): Record<string, string> {
   const text = bytes.toString();
   return Buffer.from(text).equals(bytes) ? { [name]: text } : { [`${name}64`]: bytes.toString('base64') };
 }

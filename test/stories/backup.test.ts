@@ -217,6 +217,28 @@ test('a second run at the same time is told that another one is at it', async (t
   assert.equal((await first).code, 0);
 });
 
+test('--json tells what happens while it happens', async (t) => {
+  const box = await prepare(t);
+  await run(box, 'src');
+  rmSync(box.path('.home/.cache'), { recursive: true });
+  const command = 'while [ ! -e enough ]; do head -c 100000 /dev/zero; sleep 0.1; done';
+  const running = box.shell(`salvage backup --repo repo --json --command '${command}' --as x > events`);
+  const events = (): { event: string }[] =>
+    box
+      .read('events')
+      .toString()
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as { event: string });
+  while (!existsSync(box.path('events')) || !events().some(({ event }) => event === 'progress'))
+    await setTimeout(20);
+  assert.equal(events()[0]!.event, 'notice');
+  box.write('enough', '');
+  const { code, stderr } = await running;
+  assert.equal(code, 0, stderr);
+  assert.equal(events().at(-1)!.event, 'summary');
+});
+
 test('Ctrl-C ends the run and leaves nothing half done', async (t) => {
   const box = await prepare(t);
   const result = await box.shell(

@@ -19,8 +19,12 @@ import { compareTrees } from '../support/compare-trees.ts';
 const reading = ['--repo', 'repository', '-i', 'id', '--allowed-signers', 'allowed', '--signer', 'web-1'];
 const checking = ['--repo', 'repository', '--allowed-signers', 'allowed', '--signer', 'web-1'];
 
-function lines({ code, stdout, stderr }: RunResult): string[] {
-  assert.equal(code, 0, stderr);
+function lines(result: RunResult): string[] {
+  assert.equal(result.code, 0, result.stderr);
+  return linesOf(result);
+}
+
+function linesOf({ stdout }: RunResult): string[] {
   return stdout.toString().trimEnd().split('\n');
 }
 
@@ -180,11 +184,14 @@ describe('a repository that was tampered with', () => {
     await makeRepository(sandbox);
     const clean = await sandbox.salvage(['verify', '--read-data', '--json', ...checking]);
     assert.equal(clean.code, 0, clean.stderr);
-    assert.equal((JSON.parse(clean.stdout.toString()) as { clean: boolean }).clean, true);
+    const summary = JSON.parse(lines(clean).at(-1)!) as { event: string; clean: boolean };
+    assert.deepEqual([summary.event, summary.clean], ['summary', true]);
 
     const snapshots = readdirSync(sandbox.path('repository', 'snapshots')).sort((a, b) => (a < b ? -1 : 1));
     rmSync(sandbox.path('repository', 'snapshots', snapshots[1]!), { recursive: true });
-    const rollback = await sandbox.salvage(['verify', ...checking]);
+    const rollback = await sandbox.salvage(['verify', '--json', ...checking]);
+    assert.match(rollback.stdout.toString(), /^\{"event":"trouble","kind":"rollback","message":"The newest/);
+    assert.match(linesOf(rollback).at(-1)!, /^\{"event":"summary","clean":false/);
     assert.equal(rollback.code, 13);
     assert.match(rollback.stderr, /The newest snapshot is number 1, but number 2 .* was seen here before/);
     const latest = await sandbox.salvage(['restore', 'latest', '--target', 'out', ...reading]);
@@ -201,8 +208,11 @@ describe('a repository that was tampered with', () => {
     const cut = await sandbox.salvage(['verify', '--read-data', ...checking]);
     assert.equal(cut.code, 13);
     assert.match(cut.stderr, /was cut short: \d+ bytes are left of it/);
-    const partly = await sandbox.salvage(['restore', '1', '--target', 'partly', ...reading]);
+    const partly = await sandbox.salvage(['restore', '1', '--json', '--target', 'partly', ...reading]);
     assert.equal(partly.code, 13);
+    const events = linesOf(partly).map((line) => (JSON.parse(line) as { event: string }).event);
+    assert.ok(events.includes('lost') && events.includes('damage'), events.join(' '));
+    assert.equal(events.at(-1), 'summary');
     assert.match(partly.stderr, /Cannot restore everything: \d+ entries are lost, each named above/);
   });
 });

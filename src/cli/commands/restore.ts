@@ -11,6 +11,7 @@ import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
+import { JsonEvents, pathJson } from '../json-events.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
@@ -73,7 +74,7 @@ export function register(program: Command, context: CliContext): void {
       ),
     )
     .option('-n, --dry-run', 'say what would be restored and deleted, and write nothing')
-    .option('--json', 'print events and the summary, one JSON object to a line')
+    .option('--json', 'print events as they happen and then the summary, one JSON object to a line')
     .action((snapshot: string, paths: string[], options: Options) =>
       run(snapshot, paths, options, identities, context),
     );
@@ -103,16 +104,15 @@ async function run(
   });
   const memory = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
   const reader = await RepositoryReader.open(options, flags, context);
-  const snapshot = await reader.open(selector);
+  const snapshot = await reader.open(selector, { whole: paths.length === 0 });
   await checkPathsExist(snapshot, selection, signal);
   const target = resolve(options.target);
   const { overwrite } = options;
   const name = (path: Uint8Array): string => `"${escapeForTerminal(path)}"`;
-  const emit = async (event: object): Promise<void> => {
-    if (options.json) await context.stdout.write(`${JSON.stringify(event)}\n`);
-  };
+  const events = new JsonEvents(options.json ?? false, context);
   const sayDelete = async (path: Buffer): Promise<void> => {
-    if (options.json) await emit({ event: 'delete', path: path.toString() });
+    events.emit('delete', pathJson(path));
+    if (options.json) await events.drain();
     else if (options.dryRun) await context.stdout.write(`delete ${escapeForTerminal(path)}\n`);
     else terminal.detail(`deleted ${name(path)}`);
   };
@@ -122,7 +122,8 @@ async function run(
       snapshot,
       { target, selection, overwrite },
       async (path, what) => {
-        if (options.json) await emit({ event: what, path: path.toString() });
+        events.emit(what, pathJson(path));
+        if (options.json) await events.drain();
         else if (what !== 'keep') await context.stdout.write(`${what} ${escapeForTerminal(path)}\n`);
       },
       signal,
@@ -130,13 +131,12 @@ async function run(
     const deleted = options.delete
       ? await deleteOthers(snapshot, { target, selection, dryRun: true }, sayDelete, signal)
       : 0;
-    await emit({ event: 'summary', snapshot: snapshot.signed.id, dryRun: true, ...summary, deleted });
+    await events.end({ snapshot: snapshot.signed.id, dryRun: true, ...summary, deleted });
     return reportPreview(summary, deleted, context);
   }
 
   const progress = terminal.startProgress('restoring');
   const lost: LostEntry[] = [];
-  const events: object[] = [];
   let summary: RestoreSummary;
   let deleted = 0;
   try {
@@ -158,15 +158,20 @@ async function run(
         onLost(entry) {
           lost.push(entry);
           terminal.warning(entry.message);
-          if (options.json)
-            events.push({ event: 'lost', path: entry.path.toString(), message: entry.message });
+          events.emit('lost', { ...pathJson(entry.path), message: entry.message });
         },
         onProblem({ path, what, message }) {
           terminal.warning(`Cannot set the ${what} of ${name(path)}: ${message}`);
-          if (options.json) events.push({ event: 'problem', path: path.toString(), what, message });
+          events.emit('problem', { ...pathJson(path), what, message });
         },
-        onDamage: (message) => terminal.warning(message),
-        onProgress: (bytes, files) => progress.advance(bytes, files),
+        onDamage(message) {
+          terminal.warning(message);
+          events.emit('damage', { message });
+        },
+        onProgress(bytes, files) {
+          progress.advance(bytes, files);
+          events.advance(bytes, files);
+        },
       },
       signal,
     );
@@ -177,8 +182,7 @@ async function run(
     progress.end();
   }
   const durationMs = clock.monotonicMs() - started;
-  for (const event of events) await emit(event);
-  await emit({ event: 'summary', snapshot: snapshot.signed.id, ...summary, deleted, durationMs });
+  await events.end({ snapshot: snapshot.signed.id, ...summary, deleted, durationMs });
   report(snapshot.signed.id, summary, deleted, durationMs, context);
   finish(summary, lost);
 }

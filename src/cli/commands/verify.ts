@@ -4,6 +4,7 @@ import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
+import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
@@ -27,7 +28,7 @@ export function register(program: Command, context: CliContext): void {
       'read everything that is stored and compare SHA-256; 10%: a tenth, chosen by chance',
     )
     .option('--threads <number>', 'read on so many threads')
-    .option('--json', 'print the result as one JSON object')
+    .option('--json', 'print what is found as it is found and then the summary, one JSON object to a line')
     .action((options: Options) => run(options, identities, context));
 }
 
@@ -43,6 +44,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
     });
   keepProcessSmall();
   const progress = terminal.startProgress('verifying');
+  const events = new JsonEvents(options.json ?? false, context, 'objects');
   let result: VerifyResult;
   try {
     result = await verify(
@@ -56,9 +58,15 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
         ...(options.threads !== undefined && { threads: parseThreads(options.threads) }),
       },
       {
-        onTrouble: ({ message }) => terminal.warning(message),
+        onTrouble(trouble) {
+          terminal.warning(trouble.message);
+          events.emit('trouble', trouble);
+        },
         onTotal: (bytes, objects) => progress.setTotal(bytes, objects),
-        onProgress: (bytes, objects) => progress.advance(bytes, objects),
+        onProgress(bytes, objects) {
+          progress.advance(bytes, objects);
+          events.advance(bytes, objects);
+        },
       },
       signal,
     );
@@ -67,8 +75,8 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   }
   const isClean = result.troubles.length === 0;
   if (isClean && result.head) heads.write(result.head, storage.description);
-  if (options.json) await context.stdout.write(`${JSON.stringify(asJson(result))}\n`);
-  else report(result, context);
+  await events.end(asJson(result));
+  if (!options.json) report(result, context);
   if (!isClean) throw found(result.troubles);
 }
 
@@ -90,7 +98,7 @@ function report(result: VerifyResult, { terminal }: CliContext): void {
 }
 
 function asJson({ head, troubles, ...numbers }: VerifyResult): object {
-  return { clean: troubles.length === 0, ...numbers, head: head ?? null, troubles };
+  return { clean: troubles.length === 0, ...numbers, head: head ?? null, troubles: troubles.length };
 }
 
 function found(troubles: readonly Trouble[]): SalvageError {
