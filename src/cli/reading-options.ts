@@ -18,6 +18,7 @@ import {
 } from '../operation/reading/signed-snapshot.ts';
 import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
 import { sequenceOf, type SnapshotId } from '../repository/ids.ts';
+import { packName } from '../repository/layout.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
 import {
@@ -107,10 +108,15 @@ export class RepositoryReader {
     return signed;
   }
 
-  /** The snapshot with its private half. @throws as `signed`, no-identity-match */
-  async open(selector: string): Promise<OpenSnapshot> {
+  /**
+   * The snapshot with its private half. With `whole`, all of it is going to be read.
+   * @throws as `signed`, no-identity-match
+   */
+  async open(selector: string, { whole = false }: { whole?: boolean } = {}): Promise<OpenSnapshot> {
     this.requireIdentity();
-    const snapshot = await this.openSigned(await this.signed(selector));
+    const signed = await this.signed(selector);
+    if (whole) this.objects.expect(signed.checksums.packs.map(packName));
+    const snapshot = await this.openSigned(signed);
     this.#compareHead(snapshot, selector);
     return snapshot;
   }

@@ -64,6 +64,7 @@ export class OpenSnapshot {
   async *readTree({ path, onLost, signal }: TreeReading = {}): AsyncGenerator<TreePart> {
     const { segments } = this.root;
     const [start, end] = path ? segmentsOf(segments, path) : [0, segments.length];
+    this.#objects.expect(segments.slice(start, end).map(({ pack }) => packName(pack)));
     let decoder = new TreeDecoder(this.packs, { midTree: start > 0 });
     for (let index = start; index < end; index++) {
       signal?.throwIfAborted();

@@ -1,6 +1,7 @@
 import { headerLimits, HeaderParser } from '../../age/header.ts';
 import { openEnvelope } from '../../age/envelope.ts';
 import type { Identity } from '../../age/recipient.ts';
+import type { Stanza } from '../../age/stanza.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject, namingDamage } from '../../repository/damage.ts';
 import { fetchAsync, fetchSync, fromBytes, type Fetch } from '../../repository/pack/fetch.ts';
@@ -13,6 +14,9 @@ const firstReadBytes = 16 * 1024;
 /** Readers kept open, each with a frame of 1 MiB as a rule. */
 const openReaders = 6;
 const keptKeys = 4096;
+/** Of the objects that are expected, so many are looked at together, so many at a time. */
+const announcedTogether = 512;
+const headsAtATime = 8;
 
 /** An object that can be opened: what a worker thread needs to read it. */
 export interface OpenedObject extends SealedObject {
@@ -56,11 +60,24 @@ export class SealedObjects {
   readonly #signal: AbortSignal | undefined;
   readonly #opened = new Map<string, Promise<OpenedObject>>();
   readonly #packs = new Map<string, Promise<RemotePack>>();
+  /** Objects that will be opened, and of some of them the beginning. */
+  readonly #expected = new Set<string>();
+  readonly #heads = new Map<string, Uint8Array>();
+  #announcing: Promise<void> = Promise.resolve();
 
   constructor(storage: Storage, identities: readonly Identity[], signal?: AbortSignal) {
     this.#storage = storage;
     this.#identities = identities;
     this.#signal = signal;
+  }
+
+  /**
+   * Tells of objects that are likely to be opened. Where an identity may ask a human, the first opening of anything then
+   * reads the headers of many, so that one PIN or one touch serves them all. Nothing is read now, or for other identities.
+   */
+  expect(names: Iterable<string>): void {
+    if (!this.#identities.some(({ expectFiles }) => expectFiles)) return;
+    for (const name of names) if (!this.#opened.has(name)) this.#expected.add(name);
   }
 
   /**
@@ -84,6 +101,7 @@ export class SealedObjects {
 
   /** The content of a document in memory, such as root.age. @throws as `open` */
   async openDocument(name: string, sealed: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+    if (this.#expected.size > 0) await this.#announce();
     const key = await this.#openHeader(name, sealed, () => Promise.resolve(undefined));
     const object: SealedObject = { name, sizeBytes: sealed.length, ...key };
     const read = fromBytes(sealed);
@@ -91,7 +109,9 @@ export class SealedObjects {
   }
 
   async #open(name: string, knownSize: number | undefined): Promise<OpenedObject> {
-    const head = await this.#read(name, { offset: 0, length: firstReadBytes });
+    if (this.#expected.has(name)) await this.#announce(name);
+    const head = this.#heads.get(name) ?? (await this.#read(name, { offset: 0, length: firstReadBytes }));
+    this.#heads.delete(name);
     const isWhole = head.length < firstReadBytes;
     const sizeBytes = isWhole ? head.length : (knownSize ?? (await this.#sizeOf(name)));
     const key = await this.#openHeader(name, head, async (from) =>
@@ -127,6 +147,47 @@ export class SealedObjects {
       // What is wrong with an identity is not the object's fault.
       if (error instanceof SalvageError && !error.code.startsWith('age-')) throw error;
       throw namingDamage(name, error);
+    }
+  }
+
+  /** Hands the headers of the next objects that are expected to the identities, of this one first. */
+  async #announce(first?: string): Promise<void> {
+    const before = this.#announcing;
+    this.#announcing = (async () => {
+      await before;
+      // Another may have waited for the same.
+      if (first !== undefined && !this.#expected.delete(first)) return;
+      const others = [...this.#expected].slice(0, announcedTogether - 1);
+      const names = first === undefined ? others : [first, ...others];
+      for (const one of names) this.#expected.delete(one);
+      // What was expected and never came is read again, should it come yet.
+      if (this.#heads.size >= announcedTogether) this.#heads.clear();
+      const files: (readonly Stanza[])[] = [];
+      const next = names.values();
+      const work = async (): Promise<void> => {
+        for (const one of next) {
+          const stanzas = await this.#peek(one);
+          if (stanzas) files.push(stanzas);
+        }
+      };
+      await Promise.all(Array.from({ length: headsAtATime }, work));
+      for (const identity of this.#identities) identity.expectFiles?.(files);
+    })();
+    await this.#announcing;
+  }
+
+  /** The stanzas of an object's header, if it has one of the usual size. What is wrong with it is told when it is opened. */
+  async #peek(name: string): Promise<readonly Stanza[] | undefined> {
+    try {
+      const head = await this.#storage.read(name, { offset: 0, length: firstReadBytes }, this.#signal);
+      if (!head) return undefined;
+      const parser = new HeaderParser();
+      if (!parser.push(head)) return undefined;
+      this.#heads.set(name, head);
+      return parser.header!.stanzas;
+    } catch {
+      this.#signal?.throwIfAborted();
+      return undefined;
     }
   }
 

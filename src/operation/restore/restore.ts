@@ -428,6 +428,12 @@ class RestoreRun {
 
   async #dispatch(window: RestoreWindow): Promise<void> {
     const answers: Promise<void>[] = [];
+    this.#objects.expect(
+      [...window.batches.keys()]
+        .map((number) => this.#snapshot.packs.idOf(number)!)
+        .filter((pack) => this.#snapshot.lists(pack))
+        .map(packName),
+    );
     for (const [pack, writer] of window.batches) {
       await this.#pool.ready(this.#signal);
       const batch = writer.finish();
