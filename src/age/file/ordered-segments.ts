@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { PayloadDecryptor } from '../payload-decryptor.ts';
 import { chunkBytes, encryptChunk, sealedChunkBytes } from '../payload.ts';
 import { readFully, writeFully } from './blocking-io.ts';
-import { keepFreedMemory, releaseMemory } from './segments.ts';
+import { keepFreedMemory } from './segments.ts';
 
 /** Fewer make the turns change too often, more make a slow pipe wait too long for its output. */
 const segmentChunks = 16;

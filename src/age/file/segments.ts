@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { chunkBytes, decryptChunk, encryptChunk, sealedChunkBytes } from '../payload.ts';
 import { readFully, writeFully } from './blocking-io.ts';
 
@@ -120,6 +121,7 @@ export class SegmentWork {
       }
     }
     writeFully(outputFd, parts, outputOffset + segment * outputStride);
+    // Dead chunks would pile up to 100 MB per thread, and the fresh memory costs a third of the speed.
     for (const part of parts) releaseMemory(part);
     return true;
   }
@@ -132,13 +134,4 @@ export class SegmentWork {
  */
 export function keepFreedMemory(): void {
   new ArrayBuffer(8 * 1024 * 1024).transfer(0);
-}
-
-/**
- * Gives the memory of a part back at once. Left to the garbage collector, which looks at its own heap and hardly at
- * buffers outside it, dead chunks pile up to 100 MB per thread, and the fresh memory costs a third of the speed.
- */
-export function releaseMemory(part: Uint8Array): void {
-  const { buffer } = part;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === part.length) buffer.transfer(0);
 }

@@ -3,6 +3,7 @@ import { createEnvelope } from '../../age/envelope.ts';
 import { PayloadEncryptor } from '../../age/payload-encryptor.ts';
 import type { Recipient } from '../../age/recipient.ts';
 import { asBuffer } from '../../bytes/bytes.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import type { Compression } from '../../compression/compression.ts';
 import type { ReportSourceProblem } from '../../source/source-problem.ts';
 import { Walk, type WalkOptions } from '../../source/walk.ts';
@@ -80,7 +81,7 @@ export async function seal(options: SealOptions): Promise<SealResult> {
       total.archiveBytes += part.length;
     }
     await write(parts);
-    parts.forEach(freeMemory);
+    parts.forEach(releaseMemory);
   };
   const writeBatch = async (batch: PlannedBatch, sealed: SealedBatch): Promise<void> => {
     // Buffers become plain arrays on their way between threads.
@@ -88,7 +89,7 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     batch.finish();
     for (const block of sealed.blocks) {
       await writeOut(encryptor.push(block));
-      freeMemory(block);
+      releaseMemory(block);
     }
     total.files += sealed.files;
     total.contentBytes += sealed.contentBytes;
@@ -107,8 +108,8 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     for (const batch of plan.batches()) {
       signal.throwIfAborted();
       pending.push({ batch, sealed: workers.seal(batch) });
-      // One more than the workers have in hand, so that whoever is done first finds work.
-      if (pending.length > threads) await writeOldest();
+      // More than the workers have in hand, so that whoever is done first finds work while the oldest is still awaited.
+      if (pending.length > threads * 3) await writeOldest();
     }
     while (pending.length > 0) {
       signal.throwIfAborted();
@@ -120,10 +121,4 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     walk.close();
   }
   return { ...total, problems, sockets, digest: hash?.digest() };
-}
-
-/** Gives large memory back now: the collector does not know how much waits for it, and megabytes pass every moment. */
-function freeMemory(bytes: Uint8Array): void {
-  // Buffers of less than half this size may share their memory with others.
-  if (bytes.length >= Buffer.poolSize && bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
 }

@@ -136,14 +136,7 @@ export class PackWriter {
 
   #addFrame(raw: Uint8Array): void {
     const frame = compressFrame(raw, this.#level);
-    if (this.#checkFrames && !equalBytes(decompressFrame(frame, raw.length), raw))
-      throw new SalvageError(
-        'failed',
-        'Cannot trust this machine: a frame just compressed does not decompress to the same bytes',
-        {
-          hint: 'Test its memory, for example with memtest86+, before backing up again.',
-        },
-      );
+    if (this.#checkFrames) checkFrame(frame, raw);
     this.#addStoredFrame(frame, raw.length);
   }
 
@@ -162,6 +155,19 @@ export class PackWriter {
       this.#parts.push(part);
     }
   }
+}
+
+function checkFrame(frame: Uint8Array, raw: Uint8Array): void {
+  const decoded = decompressFrame(frame, raw.length);
+  if (!equalBytes(decoded, raw))
+    throw new SalvageError(
+      'failed',
+      'Cannot trust this machine: a frame just compressed does not decompress to the same bytes',
+      {
+        hint: 'Test its memory, for example with memtest86+, before backing up again.',
+      },
+    );
+  releaseMemory(decoded);
 }
 
 /** A document that is no pack (root.age, an index object), in the form of one. */
