@@ -17,6 +17,7 @@ import type { Signer } from '../../ssh/signer.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readRepositoryJson } from '../open-repository.ts';
 import { chooseMerged } from './choose-merged.ts';
+import { clearLeftovers } from './clear-leftovers.ts';
 import { commitSnapshot } from './commit-snapshot.ts';
 import { IndexWriter } from './index-writer.ts';
 import { readKnownRepository, type KnownRepository } from './known-repository.ts';
@@ -106,6 +107,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
       },
     );
   const indexKey = parseIdentity(host.indexKey);
+  if (!options.dryRun) await clearLeftovers(storage, signal);
   const known = await readKnownRepository({
     storage,
     repositoryId: id,
@@ -174,7 +176,7 @@ class BackupRun {
 
   async make(started: Date, indexRecipients: readonly Recipient[]): Promise<RunResult> {
     const { storage, host, source, clock, signal, paranoid = false } = this.#options;
-    const { cache, journal, packs, facts, levels, unlisted, unindexed, head } = this.#known;
+    const { cache, journal, packs, facts, levels, unlisted, unindexed, head, marks } = this.#known;
     const envelope = (): Promise<Envelope> => createEnvelope(this.#recipients);
     const index = new IndexWriter(
       storage,
@@ -236,6 +238,7 @@ class BackupRun {
         bytesNew,
         problems,
       } = this.#counts;
+      const used = this.#usedPacks();
       const checksums = await commitSnapshot(
         {
           id,
@@ -252,10 +255,17 @@ class BackupRun {
           storedBytes,
           statistics: { filesNew, filesChanged, filesUnchanged, directories, bytesRead, bytesNew, problems },
           segments: tree.segments,
-          packs: this.#usedPacks(),
+          packs: used,
           indexes,
         },
-        { storage, host, createEnvelope: envelope, signer: this.#options.signer, signal },
+        {
+          storage,
+          host,
+          createEnvelope: envelope,
+          signer: this.#options.signer,
+          confirm: () => marks.confirm(id, used, signal),
+          signal,
+        },
       );
       const own = blobs.finish(cache.newFile('blobs'));
       cache.commit({ snapshot: id, checksums, packs, listing: tree.listing, levels: [...own, ...levels] });

@@ -37,6 +37,8 @@ export interface CommitOptions {
   readonly host: HostConfiguration;
   readonly createEnvelope: () => Promise<Envelope>;
   readonly signer: Signer;
+  /** The last look before the snapshot exists, when its list is durable. What it throws leaves the snapshot unfinished. */
+  readonly confirm: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -46,7 +48,7 @@ export interface CommitOptions {
  */
 export async function commitSnapshot(
   snapshot: SnapshotToCommit,
-  { storage, host, createEnvelope, signer, signal }: CommitOptions,
+  { storage, host, createEnvelope, signer, confirm, signal }: CommitOptions,
 ): Promise<ObjectDigest> {
   const { id, sequence, previous, started, finished, paths, tags, labels, group, statistics } = snapshot;
   const { entries, sizeBytes, storedBytes, segments, packs, indexes } = snapshot;
@@ -97,6 +99,7 @@ export async function commitSnapshot(
   ]);
   await storage.create(snapshotFileName(id, 'SHA256SUMS'), [checksums], signal);
   await storage.settle(signal);
+  await confirm();
   await storage.create(snapshotFileName(id, 'SHA256SUMS.sig'), [signature], signal);
   await storage.settle(signal);
   return checksumsDigest(checksums);

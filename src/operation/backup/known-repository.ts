@@ -7,6 +7,7 @@ import { packsPrefix, roleOf } from '../../repository/layout.ts';
 import { PackTable } from '../../repository/pack/pack-table.ts';
 import type { PublicKey } from '../../ssh/public-key.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { listSnapshots, type StoredSnapshot } from '../open-repository.ts';
 import { readSignedSnapshot, type SignedSnapshot } from '../reading/signed-snapshot.ts';
 import { Journal, type JournaledPack } from './journal.ts';
@@ -31,6 +32,8 @@ export interface KnownRepository {
   readonly head: { readonly sequence: number; readonly digest: ObjectDigest | null };
   /** Stored bytes of all packs. */
   readonly storedBytes: number;
+  /** What a keeper is about to remove: it counts as absent. */
+  readonly marks: RemovalMarks;
 }
 
 export interface KnownRepositoryOptions {
@@ -49,9 +52,10 @@ export interface KnownRepositoryOptions {
 /** Looks at storage once and compares it with the cache; what is lost of that comes from the index objects. */
 export async function readKnownRepository(options: KnownRepositoryOptions): Promise<KnownRepository> {
   const { storage, repositoryId, folder, observer, signal } = options;
-  const [{ committed }, sizes] = await Promise.all([
+  const [{ committed }, sizes, marks] = await Promise.all([
     listSnapshots(storage, signal),
     listPacks(storage, signal),
+    RemovalMarks.read(storage, signal),
   ]);
   const cache = new CacheFolder(join(folder, 'cache'), repositoryId);
   const factsPath = join(folder, 'packs');
@@ -60,10 +64,10 @@ export async function readKnownRepository(options: KnownRepositoryOptions): Prom
   const packs = state?.packs ?? new PackTable();
   for (let number = 0; number < packs.size; number++) {
     const id = packs.idOf(number);
-    if (id !== undefined && !sizes.has(id)) packs.forget(number);
+    if (id !== undefined && (!sizes.has(id) || marks.has(id))) packs.forget(number);
   }
   const isTakenUp = ({ id, sizeBytes }: JournaledPack): boolean =>
-    packs.find(id) === undefined && sizes.get(id) === sizeBytes;
+    packs.find(id) === undefined && sizes.get(id) === sizeBytes && !marks.has(id);
   const journaled = journal.read().filter(isTakenUp);
   let rebuilt: JournaledPack[] = [];
   if (!state && committed.length > 0) {
@@ -90,6 +94,7 @@ export async function readKnownRepository(options: KnownRepositoryOptions): Prom
       options,
     ),
     storedBytes,
+    marks,
   };
 }
 

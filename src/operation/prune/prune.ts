@@ -1,0 +1,281 @@
+import type { IndexId, PackId, SnapshotId } from '../../repository/ids.ts';
+import { sequenceOf } from '../../repository/ids.ts';
+import { mostObjectsInRecord, type Unreferenced } from '../../repository/keeper-record.ts';
+import {
+  indexName,
+  indexPrefix,
+  packName,
+  packsPrefix,
+  roleOf,
+  snapshotFileName,
+  snapshotsPrefix,
+  type SnapshotFile,
+} from '../../repository/layout.ts';
+import type { ObjectStat, Storage } from '../../storage/storage.ts';
+import { finishForgetting } from '../forget/forget.ts';
+import type { TrustedRecord } from '../keeper/keeper-records.ts';
+import { removeSnapshotFiles, type KeeperSession } from '../keeper/keeper-session.ts';
+import { groupSnapshots, type StoredSnapshots } from '../open-repository.ts';
+import { isSuperseded, readReferencedObjects } from './referenced-objects.ts';
+
+export interface PruneOptions {
+  readonly storage: Storage;
+  readonly session: KeeperSession;
+  /** So long after it was marked an object may be removed. */
+  readonly graceMs: number;
+  /** Go on although snapshots are missing that no record accounts for. */
+  readonly acceptMissing?: boolean;
+  /** Look and tell, and change nothing. */
+  readonly dryRun?: boolean;
+  readonly now: Date;
+  readonly signal: AbortSignal;
+  readonly onRemoved?: (bytes: number) => void;
+}
+
+export interface ObjectCount {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+export interface PruneResult {
+  /** Marked earlier, still unreferenced, and removed by this run. */
+  readonly removed: ObjectCount;
+  /** Marked earlier, and needed again: they stay. */
+  readonly released: number;
+  /** Marked by this run. */
+  readonly marked: ObjectCount;
+  /** Marked earlier, for whom the grace time is not over. */
+  readonly waiting: ObjectCount;
+  /** When the first of what is marked may be removed. */
+  readonly removableFrom: Date | undefined;
+  /** What stays: packs and index objects. */
+  readonly kept: ObjectCount;
+}
+
+/** So many removals are under way at a time. */
+const removalsAtOnce = 16;
+
+/**
+ * Removes what no SHA256SUMS lists any more, in two steps: what is unreferenced is marked in a signed record, and removed
+ * by a later run after the grace time if it still is (docs/design/format.md "Removing"). Needs no key but the keeper's own,
+ * and is safe beside running backups without any lock: see `RemovalMarks.confirm`.
+ * @throws damaged if nobody can tell what is still needed; failed; bad-key
+ */
+export async function prune(options: PruneOptions): Promise<PruneResult> {
+  return await new Pruning(options).run();
+}
+
+class Pruning {
+  readonly #options: PruneOptions;
+  /** Packs and index objects, by name. */
+  readonly #objects = new Map<string, ObjectStat>();
+  readonly #snapshotFiles = new Map<SnapshotId, Map<SnapshotFile, number>>();
+  /** When storage received the signature, or else the last file, of a snapshot. */
+  readonly #received = new Map<SnapshotId, Date>();
+  #stored: StoredSnapshots = { committed: [], unfinished: [] };
+  #referenced: ReadonlySet<string> = new Set();
+  #removed = { objects: 0, bytes: 0 };
+  #released = 0;
+
+  constructor(options: PruneOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<PruneResult> {
+    const { storage, session, acceptMissing = false, dryRun = false, now, signal } = this.#options;
+    await this.#list();
+    if (!acceptMissing) session.checkComplete(this.#stored);
+    if (!dryRun) await finishForgetting(storage, session, this.#stored, signal);
+    this.#stored = withoutForgotten(this.#stored, session);
+    this.#referenced = await readReferencedObjects(storage, this.#stored, signal);
+
+    const waiting: TrustedRecord[] = [];
+    for (const record of session.openRecords) {
+      if (record.record.action === 'sweep') await this.#finishSweep(record);
+      else if (now.getTime() < this.#removableFrom(record).getTime()) waiting.push(record);
+      else await this.#sweep(record);
+    }
+    const candidates = this.#candidates(waiting);
+    const newMark =
+      dryRun || namesOf(candidates).length === 0
+        ? undefined
+        : await session.record({ action: 'mark', ...candidates });
+    if (!dryRun) {
+      await storage.settle(signal);
+      session.remember(this.#stored, { unlisted: this.#unlisted() });
+    }
+    const removableFrom = [...waiting, ...(newMark ? [newMark] : [])].map((mark) =>
+      this.#removableFrom(mark).getTime(),
+    );
+    const marked = this.#count(namesOf(candidates));
+    return {
+      removed: this.#removed,
+      released: this.#released,
+      marked,
+      waiting: this.#count(waiting.flatMap(({ record }) => namesOf(record))),
+      removableFrom: removableFrom.length > 0 ? new Date(Math.min(...removableFrom)) : undefined,
+      kept: this.#count(this.#objects.keys()),
+    };
+  }
+
+  /** Packs first: a snapshot that is committed while this runs is then seen with its list. */
+  async #list(): Promise<void> {
+    const { storage, signal } = this.#options;
+    for (const prefix of [packsPrefix, indexPrefix])
+      for await (const stat of storage.list(prefix, signal)) {
+        const role = roleOf(stat.name);
+        if (role?.kind === 'pack' || role?.kind === 'index') this.#objects.set(stat.name, stat);
+      }
+    for await (const { name, sizeBytes, receivedAt } of storage.list(snapshotsPrefix, signal)) {
+      const role = roleOf(name);
+      if (role?.kind !== 'snapshot') continue;
+      let files = this.#snapshotFiles.get(role.id);
+      if (!files) this.#snapshotFiles.set(role.id, (files = new Map()));
+      files.set(role.file, sizeBytes);
+      const latest = this.#received.get(role.id);
+      if (receivedAt && (!latest || receivedAt > latest)) this.#received.set(role.id, receivedAt);
+    }
+    this.#stored = groupSnapshots(this.#snapshotFiles);
+  }
+
+  #removableFrom({ record }: TrustedRecord): Date {
+    return new Date(new Date(record.time).getTime() + this.#options.graceMs);
+  }
+
+  /** What is still there of the objects, and still unreferenced. */
+  #removable(marked: Unreferenced): Unreferenced {
+    const unfinished = new Set(this.#stored.unfinished);
+    return {
+      packs: marked.packs.filter((id) => this.#objects.has(packName(id)) && !this.#referenced.has(id)),
+      indexes: marked.indexes.filter((id) => this.#objects.has(indexName(id)) && !this.#referenced.has(id)),
+      unfinished: marked.unfinished.filter((id) => unfinished.has(id)),
+    };
+  }
+
+  async #sweep(mark: TrustedRecord): Promise<void> {
+    const { session, dryRun = false } = this.#options;
+    if (mark.record.action !== 'mark') return;
+    const removable = this.#removable(mark.record);
+    const there = [
+      ...mark.record.packs.map(packName).filter((name) => this.#objects.has(name)),
+      ...mark.record.indexes.map(indexName).filter((name) => this.#objects.has(name)),
+    ].length;
+    this.#released += there - removable.packs.length - removable.indexes.length;
+    if (!dryRun) {
+      session.close(mark);
+      await session.record({ action: 'sweep', mark: mark.id.number, ...removable });
+    }
+    await this.#remove(removable);
+  }
+
+  /** Takes up what an earlier run has signed. It is over when nothing is left of it, and the next record says so. */
+  async #finishSweep(sweep: TrustedRecord): Promise<void> {
+    if (sweep.record.action !== 'sweep') return;
+    const left = this.#removable(sweep.record);
+    await this.#remove(left);
+    if (!this.#options.dryRun) this.#options.session.close(sweep);
+  }
+
+  async #remove(objects: Unreferenced): Promise<void> {
+    const { storage, dryRun = false, signal, onRemoved } = this.#options;
+    if (!dryRun) for (const id of objects.unfinished) await removeSnapshotFiles(storage, id, signal);
+    const gone = new Set(objects.unfinished);
+    const { committed, unfinished } = this.#stored;
+    this.#stored = { committed, unfinished: unfinished.filter((id) => !gone.has(id)) };
+    const names = namesOf({ ...objects, unfinished: [] });
+    for (let at = 0; at < names.length; at += removalsAtOnce) {
+      signal.throwIfAborted();
+      await Promise.all(
+        names.slice(at, at + removalsAtOnce).map(async (name) => {
+          if (!dryRun) await storage.remove(name, signal);
+          const bytes = this.#objects.get(name)?.sizeBytes ?? 0;
+          this.#objects.delete(name);
+          this.#removed.objects++;
+          this.#removed.bytes += bytes;
+          onRemoved?.(bytes);
+        }),
+      );
+    }
+  }
+
+  /**
+   * What is unreferenced and was stored before the newest snapshot was committed: what came later may belong to a run that
+   * is under way, however long it takes.
+   */
+  #candidates(open: readonly TrustedRecord[]): Unreferenced {
+    const { session, graceMs, now } = this.#options;
+    const marked = new Set(open.flatMap(({ record }) => namesOf(record)));
+    const swept = new Set(session.openRecords.flatMap(({ record }) => namesOf(record)));
+    const newest = this.#stored.committed.at(-1)?.id;
+    const committedAt = newest && this.#received.get(newest);
+    const newestSequence = newest ? sequenceOf(newest) : 0;
+    const packs: PackId[] = [];
+    const indexes: IndexId[] = [];
+    for (const [name, { receivedAt }] of this.#objects) {
+      const role = roleOf(name);
+      if ((role?.kind !== 'pack' && role?.kind !== 'index') || this.#referenced.has(role.id)) continue;
+      if (marked.has(name) || swept.has(name)) continue;
+      const isSettled =
+        receivedAt && committedAt
+          ? receivedAt < committedAt
+          : (session.state.unlisted[name] ?? newestSequence) < newestSequence;
+      if (!isSettled) continue;
+      if (packs.length + indexes.length === mostObjectsInRecord) break;
+      (role.kind === 'pack' ? packs : indexes).push(role.id);
+    }
+    const unfinished = this.#stored.unfinished.filter((id) => {
+      const received = this.#received.get(id);
+      return (
+        isSuperseded(id, newest) &&
+        !marked.has(snapshotFileName(id, 'SHA256SUMS')) &&
+        !swept.has(snapshotFileName(id, 'SHA256SUMS')) &&
+        (!received || received.getTime() + graceMs <= now.getTime())
+      );
+    });
+    return { packs, indexes, unfinished };
+  }
+
+  /** For storages that do not tell when they received something. */
+  #unlisted(): Record<string, number> {
+    const { state } = this.#options.session;
+    const newest = this.#stored.committed.at(-1)?.id;
+    const unlisted: Record<string, number> = {};
+    for (const [name, { receivedAt }] of this.#objects) {
+      const role = roleOf(name);
+      if (receivedAt || (role?.kind !== 'pack' && role?.kind !== 'index') || this.#referenced.has(role.id))
+        continue;
+      unlisted[name] = state.unlisted[name] ?? (newest ? sequenceOf(newest) : 0);
+    }
+    return unlisted;
+  }
+
+  #count(names: Iterable<string>): ObjectCount {
+    let objects = 0;
+    let bytes = 0;
+    for (const name of names) {
+      const stat = this.#objects.get(name);
+      if (!stat) continue;
+      objects++;
+      bytes += stat.sizeBytes;
+    }
+    return { objects, bytes };
+  }
+}
+
+function withoutForgotten(
+  { committed, unfinished }: StoredSnapshots,
+  { forgotten }: KeeperSession,
+): StoredSnapshots {
+  const stays = (id: SnapshotId): boolean => forgotten.get(sequenceOf(id))?.id !== id;
+  return { committed: committed.filter(({ id }) => stays(id)), unfinished: unfinished.filter(stays) };
+}
+
+/** The objects that a record names, as storage does; an unfinished snapshot by its list. */
+function namesOf(record: object): string[] {
+  const { packs = [], indexes = [], unfinished = [] } = record as Partial<Unreferenced>;
+  return [
+    ...packs.map(packName),
+    ...indexes.map(indexName),
+    ...unfinished.map((id) => snapshotFileName(id, 'SHA256SUMS')),
+  ];
+}

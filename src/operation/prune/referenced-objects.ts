@@ -1,0 +1,61 @@
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { asBuffer } from '../../bytes/bytes.ts';
+import type { SnapshotId } from '../../repository/ids.ts';
+import { roleOf, snapshotFileName } from '../../repository/layout.ts';
+import { limits } from '../../repository/limits.ts';
+import { decodeChecksums } from '../../repository/snapshot/checksums.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { StoredSnapshots } from '../open-repository.ts';
+import { readBounded, readRequired } from '../reading/read-object.ts';
+
+/**
+ * The digests of all packs and index objects that any SHA256SUMS lists, whoever wrote it, signed or not yet.
+ * @throws damaged if the list of a committed snapshot cannot be read: nobody can tell what it needs
+ */
+export async function readReferencedObjects(
+  storage: Storage,
+  { committed, unfinished }: StoredSnapshots,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const referenced = new Set<string>();
+  for (const { id } of committed) {
+    signal.throwIfAborted();
+    const name = snapshotFileName(id, 'SHA256SUMS');
+    try {
+      const { packs, indexes } = decodeChecksums(
+        await readRequired(storage, name, limits.checksums, signal),
+        id,
+      );
+      for (const digest of packs) referenced.add(digest);
+      for (const digest of indexes) referenced.add(digest);
+    } catch (error) {
+      if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
+      throw new SalvageError('damaged', `Cannot tell what snapshot ${id} still needs: ${stateOf(error)}`, {
+        hint: 'salvage verify tells more. Nothing is removed until the list is back, or the snapshot is gone.',
+        cause: error,
+      });
+    }
+  }
+  for (const id of unfinished) {
+    const bytes = await readBounded(storage, snapshotFileName(id, 'SHA256SUMS'), limits.checksums, signal);
+    for (const digest of bytes ? looselyListed(bytes) : []) referenced.add(digest);
+  }
+  return referenced;
+}
+
+/** A list that may have been cut short: every name in it counts. */
+function* looselyListed(bytes: Uint8Array): Generator<string> {
+  for (const line of asBuffer(bytes).toString('latin1').split('\n')) {
+    const role = roleOf(line.slice(66));
+    if (role?.kind === 'pack' || role?.kind === 'index') yield role.id;
+  }
+}
+
+/** An unfinished snapshot that came to nothing: a later run has committed its number, or a higher one. */
+export function isSuperseded(id: SnapshotId, newestCommitted: SnapshotId | undefined): boolean {
+  return newestCommitted !== undefined && newestCommitted.slice(0, 8) >= id.slice(0, 8);
+}
+
+function stateOf({ message }: SalvageError): string {
+  return message.replace(/^Cannot trust "/, '"');
+}
