@@ -149,6 +149,12 @@ export interface Storage {
   /** Removes the object; 'absent' if there was none. @throws failed where `capabilities.remove` is false */
   remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'>;
 
+  /**
+   * Removes what uploads that never came to their end have left, where nobody has touched it for `untouchedMs` by the clock
+   * of storage. Returns how many there were. Absent where storage clears up by itself, or cannot.
+   */
+  removeUnfinished?(untouchedMs: number, signal?: AbortSignal): Promise<number>;
+
   /** Ends connections and programs that serve this instance. Nothing can be asked of it afterwards; can be called twice. */
   close(): Promise<void>;
 }

@@ -89,6 +89,10 @@ export class RateLimitedStorage implements Storage {
     return await this.#inner.remove(name, signal);
   }
 
+  async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
+    return (await this.#inner.removeUnfinished?.(untouchedMs, signal)) ?? 0;
+  }
+
   async close(): Promise<void> {
     await this.#inner.close();
   }

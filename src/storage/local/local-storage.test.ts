@@ -7,6 +7,7 @@ import {
   readdirSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -63,8 +64,14 @@ test(
     stageObject(storage.stageSpec, 'never-stored', [Buffer.from('half')]);
     await storage.create('object', [Buffer.from('x')]);
     assert.equal(readdirSync(join(folder, '.incoming')).length, 1);
-    assert.equal(await storage.removeUnfinished(new Date(0)), 0);
-    assert.equal(await storage.removeUnfinished(new Date(Date.now() + 60_000)), 1);
+    assert.equal(await storage.removeUnfinished(60_000), 0);
+    const [left] = readdirSync(join(folder, '.incoming'));
+    const anHourAgo = Date.now() / 1000 - 3600;
+    utimesSync(join(folder, '.incoming', left!), anHourAgo, anHourAgo);
+    stageObject(storage.stageSpec, 'young', [Buffer.from('half')]);
+    assert.equal(await storage.removeUnfinished(60_000), 1);
+    assert.equal(readdirSync(join(folder, '.incoming')).length, 1);
+    assert.equal(await storage.removeUnfinished(-60_000), 1);
     assert.ok(!existsSync(join(folder, '.incoming')));
     assert.equal(await storage.create('other', [Buffer.from('x')]), 'created');
   }),

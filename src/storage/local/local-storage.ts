@@ -180,19 +180,40 @@ export class LocalStorage implements Storage {
 
   async close(): Promise<void> {}
 
-  /** Removes unfinished uploads last touched before `olderThan`: what crashed runs left. Returns how many. */
-  async removeUnfinished(olderThan: Date, signal?: AbortSignal): Promise<number> {
-    let removed = 0;
-    for (const entry of await readFolder(this.#incoming)) {
-      signal?.throwIfAborted();
-      const path = join(this.#incoming, entry.name);
-      const stat = await lstat(path).catch(ignoreAbsence);
-      if (!stat?.isFile() || stat.mtime >= olderThan) continue;
+  async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
+    return await this.#naming(
+      'clear up',
+      incomingFolder,
+      async () => {
+        const entries = await readFolder(this.#incoming);
+        if (entries.length === 0) return 0;
+        const newestMs = (await this.#now()) - untouchedMs;
+        let removed = 0;
+        for (const entry of entries) {
+          signal?.throwIfAborted();
+          const path = join(this.#incoming, entry.name);
+          const stat = await lstat(path).catch(ignoreAbsence);
+          if (!stat?.isFile() || stat.mtimeMs >= newestMs) continue;
+          await unlink(path).catch(ignoreAbsence);
+          removed++;
+        }
+        await rmdir(this.#incoming).catch(() => undefined);
+        return removed;
+      },
+      signal,
+    );
+  }
+
+  /** By the clock of the file system, which may be another machine's, and which a jump of ours does not move. */
+  async #now(): Promise<number> {
+    const path = join(this.#incoming, toHex(randomBytes(16)));
+    const file = await open(path, 'wx', 0o600);
+    try {
+      return (await file.stat()).mtimeMs;
+    } finally {
+      await file.close();
       await unlink(path).catch(ignoreAbsence);
-      removed++;
     }
-    await rmdir(this.#incoming).catch(() => undefined);
-    return removed;
   }
 
   async #publish(path: string, name: string): Promise<CreateResult> {

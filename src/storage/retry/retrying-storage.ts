@@ -124,6 +124,10 @@ export class RetryingStorage implements Storage {
     }
   }
 
+  async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
+    return (await this.#inner.removeUnfinished?.(untouchedMs, signal)) ?? 0;
+  }
+
   async close(): Promise<void> {
     await this.#inner.close();
   }
