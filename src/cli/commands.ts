@@ -100,6 +100,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'print a file of a snapshot',
     load: () => import('./commands/cat.ts'),
   },
+  copy: {
+    group: 'repository',
+    summary: 'bring snapshots to another place, checked on the way, without a key',
+    load: () => import('./commands/copy.ts'),
+  },
   'recovery-kit': {
     group: 'repository',
     summary: 'print one page with what a stranger needs to restore',

@@ -1,3 +1,5 @@
+import { SalvageError } from '../../errors/salvage-error.ts';
+
 /** What a verification can find. */
 export type TroubleKind =
   /** Nothing says why a number is missing in the chain. */
@@ -28,4 +30,11 @@ export interface Trouble {
   /** The object's name in the repository. */
   readonly object?: string;
   readonly snapshot?: string;
+}
+
+/** What kind of trouble an error tells of; `otherwise` for damage. @throws the error if it does not tell of any */
+export function troubleKindOf(error: unknown, otherwise: TroubleKind): TroubleKind {
+  if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
+  if (error.code === 'bad-signature') return 'bad-signature';
+  return error.code === 'failed' ? 'unreadable' : otherwise;
 }

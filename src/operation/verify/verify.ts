@@ -28,7 +28,7 @@ import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
 import { BlobReferences } from './blob-references.ts';
 import { checkChain, type ChainLink } from './check-chain.ts';
 import type { RememberedHead } from './remembered-heads.ts';
-import type { Trouble, TroubleKind } from './trouble.ts';
+import { troubleKindOf, type Trouble } from './trouble.ts';
 import type { VerifyAnswer, VerifyJob } from './verify-messages.ts';
 
 export interface VerifyOptions {
@@ -204,7 +204,7 @@ class Verification {
       const { sequence, previous } = json;
       return { signed, link: { id, sequence, digest: signed.digest, previous } };
     } catch (error) {
-      const kind = kindOf(error, 'damaged-snapshot');
+      const kind = troubleKindOf(error, 'damaged-snapshot');
       this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
       return undefined;
     }
@@ -276,6 +276,7 @@ class Verification {
   /** Every tree segment, every entry, every range; packs are opened as references to them have come together. */
   async #openAll(signed: readonly SignedSnapshot[], toRead: ReadonlySet<string>, run: RunJob): Promise<void> {
     const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal);
+    objects.expect(toRead);
     const hashed = new Set<string>();
     const references = new BlobReferences();
     const open = async (pack: PackId, blobs: Uint8Array): Promise<void> => {
@@ -337,7 +338,7 @@ class Verification {
           if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
           if (!this.#bad.has(name))
             this.#find({
-              kind: kindOf(error, 'damaged-content'),
+              kind: troubleKindOf(error, 'damaged-content'),
               object: name,
               snapshot: signed.id,
               message: error.message,
@@ -370,7 +371,7 @@ class Verification {
       )
         throw error;
       this.#find({
-        kind: kindOf(error, 'damaged-content'),
+        kind: troubleKindOf(error, 'damaged-content'),
         snapshot: signed.id,
         object: root,
         message: error.message,
@@ -382,12 +383,6 @@ class Verification {
     this.#troubles.push(trouble);
     this.#observer.onTrouble(trouble);
   }
-}
-
-function kindOf(error: unknown, otherwise: TroubleKind): TroubleKind {
-  if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
-  if (error.code === 'bad-signature') return 'bad-signature';
-  return error.code === 'failed' ? 'unreadable' : otherwise;
 }
 
 function later(a: Date, b: Date): Date {

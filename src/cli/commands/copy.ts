@@ -1,0 +1,202 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { copy, type CopyOptions, type CopyResult } from '../../operation/copy/copy.ts';
+import { mostShards, type Shard } from '../../operation/copy/shard.ts';
+import type { Trouble } from '../../operation/verify/trouble.ts';
+import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
+import { isLocalUrl, openStorage } from '../../storage/open-storage.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import { JsonEvents } from '../json-events.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
+import { parseSize } from '../parse-size.ts';
+import { parseTime } from '../parse-time.ts';
+import { addSignerFlags, readTrustedSigners, type SignerFlags } from '../signer-options.ts';
+
+interface Options extends SignerFlags {
+  readonly snapshot?: readonly string[];
+  readonly latest?: number;
+  readonly since?: Date;
+  readonly shard?: Shard;
+  readonly repair?: boolean;
+  readonly memory?: string;
+  readonly limitUpload?: string;
+  readonly sshCommand?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage copy /backup/web-1 /mnt/usb/web-1 --allowed-signers allowed_signers --signer web-1',
+  'salvage copy --latest 7 /backup/web-1 sftp://keeper@vault.example.org/srv/web-1',
+];
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .argument('<source>', 'the repository to copy from: a path or URL, as for --repo')
+    .argument('<target>', 'where to: nothing yet, or an older copy of the same repository');
+  addSignerFlags(program);
+  program
+    .option(
+      '--snapshot <id>',
+      'copy this snapshot and not all: an id, its beginning, a number, latest (repeatable)',
+      collect,
+    )
+    .option('--latest <number>', 'copy the newest so many snapshots', parseCount)
+    .option(
+      '--since <time>',
+      'copy snapshots made then or later: 2026-11-01, or 2026-11-01T12:00:00Z',
+      parseTime,
+    )
+    .option(
+      '--shard <i/n>',
+      'carry the i-th of n shares of the packs, and commit nothing: a run without --shard ends the work',
+      parseShard,
+    )
+    .option('--repair', 'also bring back what the target has lost of snapshots that it has')
+    .option('--memory <size>', 'hold so much content in memory (default: 256M)')
+    .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
+    .option(
+      '--ssh-command <command>',
+      'the ssh program with its first arguments (default: $SALVAGE_SSH, then ssh)',
+    )
+    .option('-n, --dry-run', 'say what would be copied, and store nothing')
+    .option('--json', 'print what happens as it happens, one JSON object to a line')
+    .action((source: string, target: string, options: Options) => run(source, target, options, context));
+}
+
+async function run(from: string, to: string, options: Options, context: CliContext): Promise<void> {
+  const { terminal, signal, clock } = context;
+  const memoryBytes = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
+  const bytesPerSecond =
+    options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
+  if (placeOf(from) === placeOf(to))
+    throw new SalvageError('usage', `Cannot copy "${from}" to itself: give two places`);
+  const trusted = readTrustedSigners(options, context);
+  const source = await open(from, options, context);
+  const target = await open(to, options, context);
+  if (!trusted)
+    terminal.warning(
+      'Signatures are checked to fit, but nobody said whose to trust',
+      'give --allowed-signers FILE and --signer HOST',
+    );
+  keepProcessSmall();
+  const { snapshot: snapshots, latest, since, shard, repair = false, dryRun = false } = options;
+  const events = new JsonEvents(options.json ?? false, context, 'objects');
+  const progress = terminal.startProgress('copying');
+  const plan: CopyOptions = {
+    source,
+    target: bytesPerSecond === undefined ? target : new RateLimitedStorage(target, bytesPerSecond, clock),
+    trusted,
+    selection: {
+      ...(snapshots && { snapshots }),
+      ...(latest !== undefined && { latest }),
+      ...(since && { since }),
+    },
+    ...(shard && { shard }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    repair,
+    dryRun,
+  };
+  let result: CopyResult;
+  try {
+    result = await copy(
+      plan,
+      {
+        onTrouble(trouble) {
+          terminal.warning(trouble.message);
+          events.emit('trouble', trouble);
+        },
+        onNotice(message) {
+          terminal.warning(message);
+          events.emit('notice', { message });
+        },
+        onTotal(bytes, objects) {
+          progress.setTotal(bytes, objects);
+          events.emit('plan', { bytes, objects });
+        },
+        onProgress(bytes, objects) {
+          progress.advance(bytes, objects);
+          events.advance(bytes, objects);
+        },
+        onSnapshot(id) {
+          terminal.detail(`Snapshot ${id} is there`);
+          events.emit('snapshot', { snapshot: id });
+        },
+      },
+      signal,
+    );
+  } finally {
+    progress.end();
+  }
+  report(result, options, target.description, context);
+  await events.end({ dryRun, ...result });
+  if (result.troubles.length > 0) throw found(result.troubles);
+}
+
+async function open(url: string, { sshCommand }: Options, context: CliContext): Promise<Storage> {
+  const storage = await openStorage(url, { env: context.env, clock: context.clock, sshCommand });
+  context.atEnd(() => storage.close());
+  return storage;
+}
+
+function placeOf(url: string): string {
+  return isLocalUrl(url) && !url.startsWith('file:') ? resolve(url) : url;
+}
+
+function report(result: CopyResult, options: Options, target: string, { terminal }: CliContext): void {
+  const { snapshots, present, wantedObjects, wantedBytes, objects, bytes } = result;
+  if (options.dryRun) {
+    const share = options.shard
+      ? ' in this share'
+      : `: ${count(snapshots.length, 'snapshot')} more, ${present} there`;
+    terminal.info(`Would copy ${count(wantedObjects, 'object')} (${formatSize(wantedBytes)})${share}`);
+    return;
+  }
+  const carried = `${count(objects, 'object')} carried (${formatSize(bytes)})`;
+  if (options.shard)
+    terminal.info(`${carried}; a run without --shard makes the snapshots appear in "${target}"`);
+  else terminal.info(`${count(snapshots.length, 'snapshot')} copied, ${present} there before; ${carried}`);
+  const last = snapshots.at(-1);
+  if (last) terminal.info(`The newest of them is ${last}`);
+}
+
+function found(troubles: readonly Trouble[]): SalvageError {
+  const onlyUnreadable = troubles.every(({ kind }) => kind === 'unreadable');
+  return new SalvageError(
+    onlyUnreadable ? 'failed' : 'damaged',
+    `Cannot call the copy complete: ${count(troubles.length, 'thing')} found, each named above`,
+    {
+      hint: onlyUnreadable
+        ? 'Copy again when storage answers: what is there is not carried again.'
+        : 'What is whole was copied. A host that backs up again heals what it still has; then copy again.',
+    },
+  );
+}
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,7}$/.test(text))
+    throw new SalvageError('usage', `Cannot use --latest ${text}: give a number from 1 up`);
+  return Number(text);
+}
+
+function parseShard(text: string): Shard {
+  const [, number, total] = /^(\d{1,3})\/(\d{1,3})$/.exec(text) ?? [];
+  const shard = { number: Number(number), count: Number(total) };
+  if (!(shard.number >= 1 && shard.number <= shard.count && shard.count <= mostShards))
+    throw new SalvageError(
+      'usage',
+      `Cannot use --shard ${text}: give a share such as 1/4, of ${mostShards} at most`,
+    );
+  return shard;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}

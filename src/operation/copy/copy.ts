@@ -1,0 +1,356 @@
+import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import { equalBytes } from '../../bytes/bytes.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { damagedObject } from '../../repository/damage.ts';
+import type { ObjectDigest, RepositoryId, SnapshotId } from '../../repository/ids.ts';
+import {
+  indexName,
+  packName,
+  readmeName,
+  recoverName,
+  repositoryName,
+  snapshotFileName,
+  type SnapshotFile,
+} from '../../repository/layout.ts';
+import { limits } from '../../repository/limits.ts';
+import { readReadme, readRecoverScript } from '../../repository/recovery/recovery-files.ts';
+import { decodeRepositoryJson } from '../../repository/repository-json.ts';
+import { checksumsDigest, decodeChecksums } from '../../repository/snapshot/checksums.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { checkDigest, readBounded, readRequired } from '../reading/read-object.ts';
+import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
+import { ByteBudget } from './byte-budget.ts';
+import { Milestones } from './milestones.ts';
+import {
+  planCopy,
+  type CopyPlan,
+  type PlannedObject,
+  type PlannedSnapshot,
+  type PlanObserver,
+  type PlanOptions,
+} from './plan-copy.ts';
+
+export interface CopyOptions extends PlanOptions {
+  /** So much content is in memory at a time, and one object at least. Default: 256 MiB */
+  readonly memoryBytes?: number;
+  /** Plan, and store nothing. */
+  readonly dryRun?: boolean;
+}
+
+export interface CopyObserver extends PlanObserver {
+  /** What there is to carry, when that is known. */
+  onTotal(bytes: number, objects: number): void;
+  onProgress(bytes: number, objects: number): void;
+  /** The snapshot is in the target. */
+  onSnapshot(id: SnapshotId): void;
+}
+
+export interface CopyResult {
+  readonly repository: RepositoryId;
+  /** In order: those committed in the target; in a dry run, those that would be. */
+  readonly snapshots: readonly SnapshotId[];
+  /** Selected ones that the target had before. */
+  readonly present: number;
+  /** Packs and index objects that the target lacked, and their bytes. */
+  readonly wantedObjects: number;
+  readonly wantedBytes: number;
+  /** Those of them that were stored. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly troubles: readonly Trouble[];
+}
+
+const usualMemoryBytes = 256 * 1024 * 1024;
+/** What keeps a link full where round trips are long and objects small. */
+const mostInFlight = 16;
+/** Storage that fails so often without once doing what it is asked is not there. */
+const mostFailuresInARow = 8;
+/** Snapshots that are made ready together and made durable at once. */
+const mostPreparedTogether = 8;
+/** Between two such pieces others have their turn. */
+const hashPieceBytes = 4 * 1024 * 1024;
+
+/**
+ * Brings snapshots of one repository from one storage to another, without any key: signatures and the SHA-256 of
+ * everything are checked on the way, and only what the target lacks is carried. A snapshot appears there once all that it
+ * needs is durable (docs/design/format.md, rule 2); what an interrupted run has carried is not carried again. Troubles with
+ * the source are collected and do not stop it: snapshots that need what is damaged are not committed.
+ * @throws as `planCopy`; failed when either storage fails; interrupted
+ */
+export async function copy(
+  options: CopyOptions,
+  observer: CopyObserver,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<CopyResult> {
+  const troubles: Trouble[] = [];
+  const collecting: CopyObserver = {
+    onTrouble(trouble) {
+      troubles.push(trouble);
+      observer.onTrouble(trouble);
+    },
+    onNotice: (message) => observer.onNotice(message),
+    onTotal: (bytes, objects) => observer.onTotal(bytes, objects),
+    onProgress: (bytes, objects) => observer.onProgress(bytes, objects),
+    onSnapshot: (id) => observer.onSnapshot(id),
+  };
+  const plan = await planCopy(options, collecting, signal);
+  const wantedBytes = plan.objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  collecting.onTotal(wantedBytes, plan.objects.length);
+  const run = new CopyRun(plan, options, collecting);
+  if (!options.dryRun) await run.run(signal);
+  return {
+    repository: plan.repository,
+    snapshots: options.dryRun ? plan.snapshots.map(({ id }) => id) : run.committed,
+    present: plan.present,
+    wantedObjects: plan.objects.length,
+    wantedBytes,
+    objects: run.objects,
+    bytes: run.bytes,
+    troubles,
+  };
+}
+
+class CopyRun {
+  readonly #plan: CopyPlan;
+  readonly #source: Storage;
+  readonly #target: Storage;
+  readonly #isShard: boolean;
+  readonly #observer: CopyObserver;
+  readonly #budget: ByteBudget;
+  readonly #carried = new Milestones();
+  /** What the target does not have as it should be. */
+  readonly #absent: Set<string>;
+  #failuresInARow = 0;
+  readonly committed: SnapshotId[] = [];
+  objects = 0;
+  bytes = 0;
+
+  constructor(plan: CopyPlan, options: CopyOptions, observer: CopyObserver) {
+    this.#plan = plan;
+    this.#source = options.source;
+    this.#target = options.target;
+    this.#isShard = options.shard !== undefined;
+    this.#observer = observer;
+    this.#budget = new ByteBudget(options.memoryBytes ?? usualMemoryBytes);
+    this.#absent = new Set([...plan.lost, ...plan.objects.map(({ name }) => name)]);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#claimTarget(signal);
+    await this.#carryKeeperRecords(signal);
+    const failure = new AbortController();
+    const either = AbortSignal.any([signal, failure.signal]);
+    const objects = this.#plan.objects.entries();
+    const works = Array.from({ length: mostInFlight }, () => this.#carryFrom(objects, either));
+    works.push(this.#commitAll(either));
+    // The first failure stops the others, and when all have stopped it is what is thrown.
+    await Promise.all(works.map((work) => work.catch((error: unknown) => failure.abort(error))));
+    failure.signal.throwIfAborted();
+    await this.#target.settle(signal);
+  }
+
+  /**
+   * Says first whose place this is: a copy of another repository finds it taken. The two files for people come from this
+   * salvage and not from the source: nobody has signed those, and one of them is a program.
+   */
+  async #claimTarget(signal: AbortSignal): Promise<void> {
+    const { claim, repository } = this.#plan;
+    if (claim === 'made') return;
+    const bytes = await readRequired(this.#source, repositoryName, limits.repositoryJson, signal);
+    if (decodeRepositoryJson(bytes).id !== repository)
+      throw damagedObject(repositoryName, 'it is another one than a moment ago');
+    await this.#putFile(repositoryName, bytes, signal);
+    await Promise.all([
+      this.#target.create(readmeName, [readReadme()], signal),
+      this.#target.create(recoverName, [readRecoverScript()], signal),
+    ]);
+  }
+
+  async #carryKeeperRecords(signal: AbortSignal): Promise<void> {
+    for (const name of this.#plan.keeper) {
+      const bytes = await readRequired(this.#source, name, limits.checksums, signal);
+      await this.#target.create(name, [bytes], signal);
+    }
+  }
+
+  // ---- Packs and index objects
+
+  /** One of several that take from the same list. */
+  async #carryFrom(objects: Iterator<readonly [number, PlannedObject]>, signal: AbortSignal): Promise<void> {
+    for (let next = objects.next(); !next.done; next = objects.next()) {
+      const [index, object] = next.value;
+      await this.#carry(object, signal);
+      this.#carried.done(index);
+    }
+  }
+
+  async #carry(object: PlannedObject, signal: AbortSignal): Promise<void> {
+    const { name, digest, sizeBytes, replaces } = object;
+    using _ = await this.#budget.hold(sizeBytes);
+    signal.throwIfAborted();
+    const bytes = await this.#readSource(name, async () => {
+      const bytes = await readRequired(this.#source, name, sizeBytes, signal);
+      await checkDigestInPieces(name, bytes, digest);
+      return bytes;
+    });
+    if (bytes && (await this.#place(name, bytes, replaces, signal))) {
+      this.#absent.delete(name);
+      this.objects++;
+      this.bytes += sizeBytes;
+      releaseMemory(bytes);
+    }
+    this.#observer.onProgress(sizeBytes, 1);
+  }
+
+  /** Undefined if it cannot be had, which has been told then. @throws failed when the source fails and fails */
+  async #readSource<T>(object: string, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const result = await read();
+      this.#failuresInARow = 0;
+      return result;
+    } catch (error) {
+      const kind = troubleKindOf(error, 'changed-object');
+      this.#observer.onTrouble({ kind, object, message: (error as SalvageError).message });
+      if (kind === 'unreadable' && ++this.#failuresInARow >= mostFailuresInARow) throw error;
+      return undefined;
+    }
+  }
+
+  /** Stores an object whose bytes are what its name says. False if that cannot be, which has been told then. */
+  async #place(name: string, bytes: Uint8Array, replaces: boolean, signal: AbortSignal): Promise<boolean> {
+    if (replaces && !(await this.#removeBad(name, signal))) return false;
+    if ((await this.#target.create(name, [bytes], signal)) === 'created') return true;
+    // Another run was faster, or the listing was an old one.
+    const stat = await this.#target.stat(name, signal);
+    if (stat?.sizeBytes === bytes.length) return true;
+    this.#cannotReplace(name);
+    return false;
+  }
+
+  async #removeBad(name: string, signal: AbortSignal): Promise<boolean> {
+    if (!this.#target.capabilities.remove) {
+      this.#cannotReplace(name);
+      return false;
+    }
+    this.#observer.onNotice(`In "${this.#target.description}": "${name}" is damaged; it is replaced`);
+    await this.#target.remove(name, signal);
+    this.#plan.target.sizes.delete(name);
+    return true;
+  }
+
+  #cannotReplace(name: string): void {
+    const message = `In "${this.#target.description}": "${name}" is damaged, and nothing may be removed there. Whoever may has to remove it; then copy again.`;
+    this.#observer.onTrouble({ kind: 'changed-object', object: name, message });
+  }
+
+  // ---- Snapshots
+
+  /** In order of the chain, so that it has no gaps at any time. */
+  async #commitAll(signal: AbortSignal): Promise<void> {
+    if (this.#isShard) return;
+    const { snapshots } = this.#plan;
+    for (let next = 0; next < snapshots.length;) {
+      await this.#carried.reach(snapshots[next]!.objectsBefore, signal);
+      const group: PlannedSnapshot[] = [];
+      while (
+        group.length < mostPreparedTogether &&
+        next < snapshots.length &&
+        this.#carried.reached(snapshots[next]!.objectsBefore)
+      )
+        group.push(snapshots[next++]!);
+      const ready = await Promise.all(group.map((snapshot) => this.#prepare(snapshot, signal)));
+      await this.#target.settle(signal);
+      for (const [index, { id, armored }] of group.entries()) {
+        if (!ready[index]) continue;
+        if (!(await this.#putFile(snapshotFileName(id, 'SHA256SUMS.sig'), armored, signal))) continue;
+        this.committed.push(id);
+        this.#observer.onSnapshot(id);
+      }
+    }
+  }
+
+  /** Stores all of a snapshot but its signature. False if something that it needs is not to be had. */
+  async #prepare({ id, digest, armored }: PlannedSnapshot, signal: AbortSignal): Promise<boolean> {
+    const files = this.#plan.source.byId.get(id)!.files;
+    const nameOf = (file: SnapshotFile): string => snapshotFileName(id, file);
+    const sizes = ['SHA256SUMS', 'snapshot.json', 'root.age'] as const;
+    using _ = await this.#budget.hold(sizes.reduce((sum, file) => sum + (files.get(file) ?? 0), 0));
+    signal.throwIfAborted();
+    const read = (file: SnapshotFile, most: number): Promise<Uint8Array> =>
+      readRequired(this.#source, nameOf(file), Math.min(files.get(file) ?? 0, most), signal);
+    const content = await this.#readSource(nameOf('SHA256SUMS'), async () => {
+      const [list, json, root] = await Promise.all([
+        read('SHA256SUMS', limits.checksums),
+        read('snapshot.json', limits.snapshotJson),
+        read('root.age', limits.storedObject),
+      ]);
+      if (checksumsDigest(list) !== digest)
+        throw damagedObject(nameOf('SHA256SUMS'), 'it is another one than a moment ago');
+      const checksums = decodeChecksums(list, id);
+      checkDigest(nameOf('snapshot.json'), json, checksums.snapshotJson);
+      checkDigest(nameOf('root.age'), root, checksums.root);
+      return { list, json, root, checksums };
+    });
+    if (!content) return this.#leaveOut(id, 'its own files are damaged');
+    const { list, json, root, checksums } = content;
+    const needed = [...checksums.packs.map(packName), ...checksums.indexes.map(indexName)];
+    const absent = needed.filter((name) => this.#absent.has(name));
+    if (absent.length > 0)
+      return this.#leaveOut(id, `${absent.length} of the objects that it needs could not be had`);
+    // A damaged signature goes first: no reader is to take for a snapshot what is being put together.
+    const signature = nameOf('SHA256SUMS.sig');
+    if (this.#plan.target.sizes.has(signature) && !(await this.#clear(signature, armored, signal)))
+      return this.#leaveOut(id, 'what is there in its place cannot be replaced');
+    const placed =
+      (await Promise.all([
+        this.#putFile(nameOf('snapshot.json'), json, signal),
+        this.#putFile(nameOf('root.age'), root, signal),
+      ]).then((both) => both.every(Boolean))) && (await this.#putFile(nameOf('SHA256SUMS'), list, signal));
+    return placed || this.#leaveOut(id, 'what is there in its place cannot be replaced');
+  }
+
+  #leaveOut(id: SnapshotId, why: string): false {
+    this.#observer.onNotice(`Snapshot ${id} is not copied: ${why}`);
+    return false;
+  }
+
+  /** Makes the target hold these bytes under the name, of which nothing genuine has others. False if that cannot be. */
+  async #putFile(name: string, bytes: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    if (this.#plan.target.sizes.has(name) && !(await this.#clear(name, bytes, signal))) return false;
+    if ((await this.#target.create(name, [bytes], signal)) === 'created') return true;
+    if (await this.#holds(name, bytes, signal)) return true;
+    return (
+      (await this.#removeBad(name, signal)) &&
+      (await this.#target.create(name, [bytes], signal)) === 'created'
+    );
+  }
+
+  /** Removes what the target has under the name, unless it is these bytes. False if that is not allowed. */
+  async #clear(name: string, bytes: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    return (await this.#holds(name, bytes, signal)) || (await this.#removeBad(name, signal));
+  }
+
+  async #holds(name: string, bytes: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    try {
+      const found = await readBounded(this.#target, name, bytes.length, signal);
+      return found !== undefined && equalBytes(found, bytes);
+    } catch (error) {
+      if (error instanceof SalvageError && error.code === 'damaged') return false;
+      throw error;
+    }
+  }
+}
+
+/** As `checkDigest`; others have their turn meanwhile. @throws damaged */
+async function checkDigestInPieces(name: string, bytes: Uint8Array, expected: ObjectDigest): Promise<void> {
+  if (bytes.length <= hashPieceBytes) return checkDigest(name, bytes, expected);
+  const hash = createHash('sha256');
+  for (let start = 0; start < bytes.length; start += hashPieceBytes) {
+    hash.update(bytes.subarray(start, start + hashPieceBytes));
+    await setImmediate();
+  }
+  const found = hash.digest('hex');
+  if (found !== expected) throw damagedObject(name, `its SHA-256 is ${found}`);
+}

@@ -1,0 +1,48 @@
+import type { SnapshotId } from '../../repository/ids.ts';
+import {
+  indexPrefix,
+  keeperPrefix,
+  packsPrefix,
+  roleOf,
+  snapshotsPrefix,
+  type SnapshotFile,
+} from '../../repository/layout.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { groupSnapshots, type StoredSnapshot } from '../open-repository.ts';
+
+/** What listings tell of a repository. Says nothing of whether anything in it is genuine. */
+export interface Inventory {
+  /** Sizes of all objects in its folders, by name. */
+  readonly sizes: Map<string, number>;
+  /** Snapshots with a signature, in order, and by their ids. */
+  readonly committed: readonly StoredSnapshot[];
+  readonly byId: ReadonlyMap<SnapshotId, StoredSnapshot>;
+  /** Names of keeper records and their signatures, in order. */
+  readonly keeper: readonly string[];
+}
+
+/** Snapshots first: what is needed by one that is there by then is there as well. */
+const prefixes = [snapshotsPrefix, keeperPrefix, indexPrefix, packsPrefix];
+
+/**
+ * Lists each thing once. Names that no object of a repository has are passed over. A backup may be under way: of a snapshot
+ * that is found here, all objects are.
+ */
+export async function takeInventory(storage: Storage, signal?: AbortSignal): Promise<Inventory> {
+  const sizes = new Map<string, number>();
+  const files = new Map<SnapshotId, Map<SnapshotFile, number>>();
+  const keeper: string[] = [];
+  for (const prefix of prefixes)
+    for await (const { name, sizeBytes } of storage.list(prefix, signal)) {
+      const role = roleOf(name);
+      if (!role) continue;
+      sizes.set(name, sizeBytes);
+      if (role.kind === 'keeper') keeper.push(name);
+      if (role.kind !== 'snapshot') continue;
+      let found = files.get(role.id);
+      if (!found) files.set(role.id, (found = new Map()));
+      found.set(role.file, sizeBytes);
+    }
+  const { committed } = groupSnapshots(files);
+  return { sizes, committed, byId: new Map(committed.map((snapshot) => [snapshot.id, snapshot])), keeper };
+}
