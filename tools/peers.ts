@@ -23,6 +23,10 @@ const packages: Record<string, string> = {
   expect: '/usr/bin/expect',
   strace: '/usr/bin/strace',
   python3: '/usr/bin/python3',
+  'ceph-mon': '/usr/bin/ceph-mon',
+  'ceph-osd': '/usr/bin/ceph-osd',
+  radosgw: '/usr/bin/radosgw',
+  faketime: '/usr/bin/faketime',
 };
 const unstable = ['age'];
 

@@ -12,11 +12,14 @@ export interface StorageSettings {
   readonly clock: Clock;
   /** The ssh program with its first arguments, as in a shell command; default SALVAGE_SSH, then `ssh`. */
   readonly sshCommand?: string | undefined;
+  /** Told what a user should know while the storage is used: that something was overwritten, say. */
+  readonly notify?: ((message: string) => void) | undefined;
 }
 
 /** By scheme. What a kind of storage needs is loaded only when it is used. */
 const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) => Promise<Storage>>> = {
   file: async (url) => new LocalStorage(filePath(url)),
+  s3: async (url, { env, notify }) => (await import('./s3/open-s3.ts')).openS3(url, { env, notify }),
 };
 
 /**

@@ -1,0 +1,116 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  UploadPartCommand,
+  type CompletedPart,
+} from '@aws-sdk/client-s3';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { retry, type RetrySettings } from '../retry/backoff.ts';
+import type { CreateResult } from '../storage.ts';
+import { failureName } from './s3-failure.ts';
+import { retentionParameters } from './s3-object-lock.ts';
+import { aborting, type S3Bucket } from './s3-bucket.ts';
+import { signFor, uploadBody } from './upload-body.ts';
+
+/** Together with the size of a part this bounds memory. */
+const partsUnderWay = 4;
+const mostParts = 10_000;
+
+export interface MultipartUploadOptions {
+  readonly bucket: S3Bucket;
+  readonly name: string;
+  /** For a part, which can be sent again while it is in memory. */
+  readonly retries: RetrySettings;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What completes an upload without storing anything: an object of the name is there. */
+const taken = 'PreconditionFailed';
+
+/**
+ * Stores an object part by part, a few at a time. Each item of `parts` is one part; all but the last must have the same
+ * size of 5 MiB or more. If `parts` throws or anything fails for good, no object comes into being and what was sent is
+ * discarded; only if this process dies too do parts stay behind, for the bucket's lifecycle rule.
+ */
+export async function uploadInParts(
+  parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
+  options: MultipartUploadOptions,
+): Promise<CreateResult & ('created' | 'exists')> {
+  const { bucket, name, retries, signal } = options;
+  const target = { Bucket: bucket.place.bucket, Key: bucket.keyOf(name) };
+  const doing = `store "${name}"`;
+  const withChecksums = bucket.place.checksums === 'sha256';
+  const begin = new CreateMultipartUploadCommand({
+    ...target,
+    ...retentionParameters(bucket.retention),
+    ...(withChecksums && { ChecksumAlgorithm: 'SHA256' }),
+  });
+  const { UploadId } = await bucket.request(doing, (client) => client.send(begin, aborting(signal)), signal);
+  const failure = new AbortController();
+  const stop = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
+  const upload = { ...target, UploadId };
+  const sent: CompletedPart[] = [];
+  const underWay = new Set<Promise<void>>();
+
+  const send = async (PartNumber: number, part: readonly Uint8Array[]): Promise<void> => {
+    const sendOnce = async (): Promise<void> => {
+      const body = uploadBody(part, bucket.place.checksums);
+      const command = new UploadPartCommand({ ...upload, PartNumber, ...body.parameters });
+      signFor(command, body);
+      const { ETag } = await bucket.request(doing, (client) => client.send(command, aborting(stop)), stop);
+      const { ChecksumSHA256 } = body.parameters;
+      sent[PartNumber - 1] = { PartNumber, ETag, ...(withChecksums && { ChecksumSHA256 }) };
+    };
+    await retry(retries, sendOnce, stop);
+  };
+
+  try {
+    let number = 0;
+    for await (const part of parts) {
+      stop.throwIfAborted();
+      if (++number > mostParts) throw tooLong(name, bucket);
+      const sending = send(number, part).finally(() => underWay.delete(sending));
+      sending.catch((error: unknown) => failure.abort(error));
+      underWay.add(sending);
+      if (underWay.size >= partsUnderWay) await Promise.race(underWay);
+    }
+    await Promise.all(underWay);
+    const complete = new CompleteMultipartUploadCommand({
+      ...upload,
+      MultipartUpload: { Parts: sent },
+      IfNoneMatch: '*',
+    });
+    const isTaken = (error: unknown): boolean => failureName(error) === taken;
+    try {
+      await bucket.request(doing, (client) => client.send(complete, aborting(stop)), stop, isTaken);
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+      await discard();
+      return 'exists';
+    }
+    return 'created';
+  } catch (error) {
+    failure.abort(error);
+    await Promise.allSettled(underWay);
+    await discard();
+    signal?.throwIfAborted();
+    throw error;
+  }
+
+  /** Best effort: the failure that led here is what counts, and the lifecycle rule removes what stays. */
+  async function discard(): Promise<void> {
+    await bucket
+      .request(doing, (client) => client.send(new AbortMultipartUploadCommand(upload)))
+      .catch(() => {});
+  }
+}
+
+function tooLong(name: string, { place, description }: S3Bucket): SalvageError {
+  const size = (mostParts * place.partBytes) / 2 ** 30;
+  return new SalvageError(
+    'failed',
+    `Cannot store "${name}" in "${description}": it has more than ${Math.floor(size)} GiB, as much as ${mostParts} parts hold`,
+    { hint: 'Choose larger parts: add "part-size=64M" to the URL.' },
+  );
+}

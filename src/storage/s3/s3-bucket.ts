@@ -1,0 +1,90 @@
+import type { S3Client } from '@aws-sdk/client-s3';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { isObjectName } from '../object-name.ts';
+import type { Retention } from '../storage.ts';
+import { RequestSlots } from './request-slots.ts';
+import { describeFailure } from './s3-failure.ts';
+import type { S3Place } from './s3-place.ts';
+
+const requestsUnderWay = 16;
+
+export interface S3BucketOptions {
+  readonly client: S3Client;
+  readonly place: S3Place;
+  /** The URL, for messages. */
+  readonly description: string;
+}
+
+/** What the parts of S3Storage share: the client, the keys of objects, a bound on requests, errors with names. */
+export class S3Bucket {
+  readonly place: S3Place;
+  readonly description: string;
+  /** New objects are locked so. */
+  retention: Retention | undefined;
+  readonly #client: S3Client;
+  readonly #slots: RequestSlots = new RequestSlots(requestsUnderWay);
+  #hostName = '';
+
+  constructor({ client, place, description }: S3BucketOptions) {
+    this.#client = client;
+    this.place = place;
+    this.description = description;
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        this.#hostName = (args.request as { readonly hostname: string }).hostname;
+        return await next(args);
+      },
+      { step: 'build', name: 'salvageHostName' },
+    );
+  }
+
+  /**
+   * True if the server is known to honour `If-None-Match` whatever kind of bucket it is. Others ignore it in versioned
+   * buckets; they are asked whether the object is there before it is sent.
+   */
+  get honoursConditions(): boolean {
+    return /\.amazonaws\.com(?:\.cn)?$/.test(this.#hostName);
+  }
+
+  keyOf(name: string): string {
+    return this.place.prefix + name;
+  }
+
+  /** Undefined for keys that no object of ours has. Keys come as EncodingType "url" has them. */
+  nameOf(key: string | undefined): string | undefined {
+    const plain = (key ?? '').replaceAll(/%2F/gi, '/');
+    const name = plain.startsWith(this.place.prefix) ? plain.slice(this.place.prefix.length) : '';
+    return isObjectName(name) ? name : undefined;
+  }
+
+  /**
+   * Does the work when there is room for its requests. @throws what `describeFailure` makes of its error, unless `expected`
+   * wants that; the signal's reason
+   */
+  async request<T>(
+    doing: string,
+    work: (client: S3Client) => Promise<T>,
+    signal?: AbortSignal,
+    expected?: (error: unknown) => boolean,
+  ): Promise<T> {
+    return await this.#slots.run(async () => {
+      signal?.throwIfAborted();
+      try {
+        return await work(this.#client);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (error instanceof SalvageError || expected?.(error)) throw error;
+        throw describeFailure(doing, this.description, error);
+      }
+    });
+  }
+
+  destroy(): void {
+    this.#client.destroy();
+  }
+}
+
+/** `{ abortSignal }` for the SDK where there is one. */
+export function aborting(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
+  return signal ? { abortSignal: signal } : {};
+}
