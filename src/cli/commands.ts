@@ -105,6 +105,16 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'bring snapshots to another place, checked on the way, without a key',
     load: () => import('./commands/copy.ts'),
   },
+  forget: {
+    group: 'repository',
+    summary: 'remove snapshots by policy, without a key (keeper)',
+    load: () => import('./commands/forget.ts'),
+  },
+  prune: {
+    group: 'repository',
+    summary: 'remove what no snapshot needs any more, without a key (keeper)',
+    load: () => import('./commands/prune.ts'),
+  },
   'recovery-kit': {
     group: 'repository',
     summary: 'print one page with what a stranger needs to restore',

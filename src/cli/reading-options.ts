@@ -1,4 +1,3 @@
-import { isAbsolute, join } from 'node:path';
 import type { Command } from 'commander';
 import type { Identity } from '../age/recipient.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
@@ -31,6 +30,7 @@ import {
 import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from './repository-options.ts';
 import { resolveIdentities } from './resolve-keys.ts';
 import { addSignerFlags, readTrustedSigners, type SignerFlags } from './signer-options.ts';
+import { stateFolder } from './state-folder.ts';
 
 /** What addReadingFlags puts among the options of a command. */
 export interface ReadingFlags extends RepositoryFlag, PassphraseFlags, SignerFlags {
@@ -78,7 +78,7 @@ export class RepositoryReader {
     this.#context = context;
     this.storage = storage;
     this.trusted = readTrustedSigners(flags, context);
-    this.heads = new RememberedHeads(flags.state ?? stateFolder(context));
+    this.heads = new RememberedHeads(flags.state ?? stateFolder('heads', context));
     this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);
     this.objects = new SealedObjects(this.storage, this.identities, context.signal);
   }
@@ -141,18 +141,4 @@ export class RepositoryReader {
       { hint: `To use this one all the same, name it: ${signed.id}` },
     );
   }
-}
-
-/** XDG Base Directory Specification. @throws usage if there is no HOME */
-function stateFolder({ env }: CliContext): string {
-  const { XDG_STATE_HOME: stateHome = '', HOME: home = '' } = env;
-  if (!isAbsolute(stateHome) && !isAbsolute(home))
-    throw new SalvageError(
-      'usage',
-      'Cannot find the folder for state: neither HOME nor XDG_STATE_HOME is set',
-      {
-        hint: 'Name it with --state.',
-      },
-    );
-  return join(isAbsolute(stateHome) ? stateHome : join(home, '.local', 'state'), 'salvage', 'heads');
 }

@@ -4,8 +4,10 @@ import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { readPublicFile } from '../keys/key-file.ts';
 import { keyPaths } from '../keys/key-paths.ts';
-import type { TrustedSigners } from '../operation/reading/signed-snapshot.ts';
-import { parseAllowedSigners } from '../ssh/allowed-signers.ts';
+import { keeperNamespace } from '../operation/keeper/keeper-records.ts';
+import { snapshotNamespace, type TrustedSigners } from '../operation/reading/signed-snapshot.ts';
+import { parseAllowedSigners, type AllowedSigner } from '../ssh/allowed-signers.ts';
+import { matchesPatternList } from '../ssh/pattern-list.ts';
 import { escapeForTerminal } from '../ui/escape.ts';
 import type { CliContext } from './context.ts';
 
@@ -13,6 +15,7 @@ import type { CliContext } from './context.ts';
 export interface SignerFlags {
   readonly allowedSigners?: string;
   readonly signer?: string;
+  readonly keeper?: string;
 }
 
 const maxListBytes = 16 * 1024 * 1024;
@@ -25,6 +28,14 @@ export function addSignerFlags(program: Command): void {
       'who may sign: a file as ssh-keygen(1) describes it (default: allowed_signers among your keys, if it is there)',
     )
     .option('--signer <principal>', 'the host that must have signed, as the file lists it');
+}
+
+/** Adds the flag that says whose records of removal to trust. */
+export function addKeeperFlag(program: Command): void {
+  program.option(
+    '--keeper <principal>',
+    'the keeper whose records are believed, as the file lists it (default: the one that it lists for salvage-keeper)',
+  );
 }
 
 /** Whom the flags say to trust, or undefined. @throws usage */
@@ -41,15 +52,58 @@ export function readTrustedSigners(
       );
     return undefined;
   }
-  const listed = parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
-  const names = [...new Set(listed.map(({ principals }) => principals))];
+  const listed = readAllowedSigners(path);
+  const hosts = listed.filter(({ namespaces = '*' }) => matchesPatternList(snapshotNamespace, namespaces));
+  const names = principalsOf(hosts);
   const [only] = names;
   if (signer !== undefined) return { allowedSigners: listed, principal: signer };
-  if (names.length === 1 && /^[^*?!,]+$/.test(only!)) return { allowedSigners: listed, principal: only! };
+  if (names.length === 1 && isPlainName(only!)) return { allowedSigners: listed, principal: only! };
   if (allowedSigners === undefined) return undefined;
   throw new SalvageError('usage', `Cannot check signatures: "${path}" lists more than one signer`, {
     hint: `Say which host is meant, with --signer: ${escapeForTerminal(names.slice(0, 10).join(', '))}`,
   });
+}
+
+/**
+ * Whose records of removal to believe: the keeper that is named, or the only one that the file lists for just that. Never
+ * a host that may sign anything: undefined if there is no such line. @throws usage
+ */
+export function readTrustedKeeper(
+  { allowedSigners, keeper }: SignerFlags,
+  context: CliContext,
+): TrustedSigners | undefined {
+  const path = allowedSigners ?? configuredSigners(context);
+  if (path === undefined) {
+    if (keeper !== undefined)
+      throw new SalvageError('usage', 'Cannot check records: --keeper was given without --allowed-signers');
+    return undefined;
+  }
+  const listed = readAllowedSigners(path);
+  if (keeper !== undefined) return { allowedSigners: listed, principal: keeper };
+  const keepers = listed.filter(
+    ({ namespaces = '*' }) =>
+      matchesPatternList(keeperNamespace, namespaces) && !matchesPatternList(snapshotNamespace, namespaces),
+  );
+  const names = principalsOf(keepers);
+  const [only] = names;
+  if (names.length === 0) return undefined;
+  if (names.length === 1 && isPlainName(only!)) return { allowedSigners: listed, principal: only! };
+  throw new SalvageError('usage', `Cannot check records: "${path}" lists more than one keeper`, {
+    hint: `Say which one is meant, with --keeper: ${escapeForTerminal(names.slice(0, 10).join(', '))}`,
+  });
+}
+
+function readAllowedSigners(path: string): AllowedSigner[] {
+  return parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
+}
+
+function principalsOf(signers: readonly AllowedSigner[]): string[] {
+  return [...new Set(signers.map(({ principals }) => principals))];
+}
+
+/** No pattern, but one name. */
+function isPlainName(principals: string): boolean {
+  return /^[^*?!,]+$/.test(principals);
 }
 
 function configuredSigners(context: CliContext): string | undefined {

@@ -6,6 +6,8 @@ export interface KeyPaths {
   readonly folder: string;
   /** OpenSSH private key; its public half stands beside it with `.pub` after the name. */
   readonly signingKey: string;
+  /** As `signingKey`, for the records of a keeper: the two roles share no key, even on one machine. */
+  readonly keeperKey: string;
   /** age identity file. */
   readonly identity: string;
   /** age recipients file. */
@@ -31,6 +33,7 @@ export function keyPaths(env: Readonly<Record<string, string | undefined>>): Key
   return {
     folder,
     signingKey: join(folder, 'signing-key'),
+    keeperKey: join(folder, 'keeper-key'),
     identity: join(folder, 'identity.txt'),
     recipients: join(folder, 'recipients.txt'),
     allowedSigners: join(folder, 'allowed_signers'),

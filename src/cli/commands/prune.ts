@@ -1,0 +1,74 @@
+import type { Command } from 'commander';
+import { prune, type ObjectCount, type PruneResult } from '../../operation/prune/prune.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import { addKeeperFlags, openKeeperSession, type KeeperFlags } from '../keeper-options.ts';
+import { parseDuration } from '../parse-duration.ts';
+import { openRepositoryStorage } from '../repository-options.ts';
+
+interface Options extends KeeperFlags {
+  readonly grace: string;
+  readonly acceptMissing?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage prune --repo /backup/web-1',
+  'salvage prune --repo /backup/web-1 --grace 7d --dry-run',
+];
+
+export function register(program: Command, context: CliContext): void {
+  addKeeperFlags(program);
+  program
+    .option('--grace <duration>', 'remove what was marked at least so long ago: 36h, 7d', '24h')
+    .option(
+      '--accept-missing',
+      'go on although snapshots are missing that no record accounts for, and remove what only they needed',
+    )
+    .option('-n, --dry-run', 'say what would be marked and removed')
+    .option('--json', 'print the result as one JSON object')
+    .action((options: Options) => run(options, context));
+}
+
+async function run(options: Options, context: CliContext): Promise<void> {
+  const { terminal, signal, clock } = context;
+  const { acceptMissing = false, dryRun = false } = options;
+  const graceMs = parseDuration(options.grace, '--grace');
+  const { storage } = await openRepositoryStorage(options, context);
+  using session = await openKeeperSession(storage, options, context);
+  const progress = terminal.startProgress('removing');
+  let result: PruneResult;
+  try {
+    result = await prune({
+      storage,
+      session,
+      graceMs,
+      acceptMissing,
+      dryRun,
+      now: clock.now(),
+      signal,
+      onRemoved: (bytes) => progress.advance(bytes, 1),
+    });
+  } finally {
+    progress.end();
+  }
+  if (options.json) await context.stdout.write(`${JSON.stringify({ dryRun, ...result })}\n`);
+  else report(result, dryRun, context);
+}
+
+function report(result: PruneResult, dryRun: boolean, { terminal }: CliContext): void {
+  const { removed, released, marked, waiting, removableFrom, kept } = result;
+  const did = (done: string, planned: string): string => (dryRun ? `Would ${planned}` : done);
+  if (removed.objects > 0) terminal.info(`${did('Removed', 'remove')} ${describe(removed)}`);
+  if (released > 0) terminal.info(`${did('Released', 'release')} ${released} that are needed again`);
+  if (marked.objects > 0) terminal.info(`${did('Marked', 'mark')} ${describe(marked)} for removal`);
+  if (waiting.objects > 0) terminal.info(`${describe(waiting)} marked before: the grace time is not over`);
+  if (removableFrom) terminal.hint(`run prune again after ${removableFrom.toISOString()}`);
+  if (removed.objects + marked.objects + waiting.objects === 0) terminal.info('There is nothing to remove');
+  terminal.info(`${describe(kept)} in all are in the repository`);
+}
+
+function describe({ objects, bytes }: ObjectCount): string {
+  return `${objects} object${objects === 1 ? '' : 's'} (${formatSize(bytes)})`;
+}

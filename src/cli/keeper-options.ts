@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { keyPaths } from '../keys/key-paths.ts';
+import { loadSigner } from '../keys/load-signer.ts';
+import { makeSigningKey } from '../keys/make-signing-key.ts';
+import { keeperNamespace } from '../operation/keeper/keeper-records.ts';
+import { KeeperSession } from '../operation/keeper/keeper-session.ts';
+import { formatPublicKey } from '../ssh/public-key.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { CliContext } from './context.ts';
+import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from './key-flags.ts';
+import { addRepositoryFlag, type RepositoryFlag } from './repository-options.ts';
+import { addKeeperFlag, addSignerFlags, readTrustedKeeper, type SignerFlags } from './signer-options.ts';
+import { stateFolder } from './state-folder.ts';
+
+/** What addKeeperFlags puts among the options of a command. */
+export interface KeeperFlags extends RepositoryFlag, PassphraseFlags, SignerFlags {
+  readonly signingKey?: string;
+  readonly state?: string;
+}
+
+/** Adds what all commands of a keeper have in common. */
+export function addKeeperFlags(program: Command): void {
+  addRepositoryFlag(program);
+  addSignerFlags(program);
+  addKeeperFlag(program);
+  program
+    .option(
+      '--signing-key <file>',
+      "sign the keeper's records with this key: OpenSSH private key, or a public key whose private half is in ssh-agent (default: one of salvage, made if there is none)",
+    )
+    .option(
+      '--state <folder>',
+      'where the keeper remembers what it saw (default: $XDG_STATE_HOME/salvage/keeper)',
+    );
+  addPassphraseFlags(program);
+}
+
+/** Begins a run of the keeper. To be disposed. @throws as `KeeperSession.open`, usage, bad-key */
+export async function openKeeperSession(
+  storage: Storage,
+  flags: KeeperFlags,
+  context: CliContext,
+): Promise<KeeperSession> {
+  const signer = await loadSigner(await chooseKeeperKey(flags, context), {
+    requestPassphrase: passphraseRequester(flags, context),
+    agentSocket: context.env['SSH_AUTH_SOCK'],
+  });
+  return await KeeperSession.open({
+    storage,
+    signer,
+    trusted: readTrustedKeeper(flags, context),
+    stateFolder: flags.state ?? stateFolder('keeper', context),
+    clock: context.clock,
+    signal: context.signal,
+    onNotice: (message) => context.terminal.warning(message),
+  });
+}
+
+async function chooseKeeperKey({ signingKey }: KeeperFlags, context: CliContext): Promise<string> {
+  if (signingKey !== undefined) return resolve(signingKey);
+  const { keeperKey } = keyPaths(context.env);
+  if (!existsSync(keeperKey) && !existsSync(`${keeperKey}.pub`)) {
+    const publicKey = await makeSigningKey(keeperKey, { comment: 'salvage keeper' });
+    context.terminal.info(`Made the keeper's signing key "${keeperKey}"`);
+    context.terminal.info('Whoever verifies needs this line in a file of allowed signers:');
+    context.terminal.info(`keeper namespaces="${keeperNamespace}" ${formatPublicKey(publicKey)}`);
+  }
+  return keeperKey;
+}
