@@ -117,8 +117,14 @@ export class LocalStorage implements Storage {
     const folders = [...this.#unsettled];
     for (const folder of folders) {
       signal?.throwIfAborted();
-      await this.#naming('settle', folder, () => syncFolder(folder));
+      // Before it is synced: what another call adds while that goes on may come too late for it.
       this.#unsettled.delete(folder);
+      try {
+        await this.#naming('settle', folder, () => syncFolder(folder));
+      } catch (error) {
+        this.#unsettled.add(folder);
+        throw error;
+      }
     }
   }
 
