@@ -16,7 +16,10 @@ export interface RepositoryFlag {
 
 /** Adds --repo. */
 export function addRepositoryFlag(program: Command): void {
-  program.option('--repo <url>', 'the repository: a path, or file:///path (default: $SALVAGE_REPOSITORY)');
+  program.option(
+    '--repo <url>',
+    'the repository: a path, file:///path or s3://bucket/prefix (default: $SALVAGE_REPOSITORY)',
+  );
 }
 
 /** The repository that --repo or SALVAGE_REPOSITORY names, with the URL as it is to be kept. @throws usage if neither does */
@@ -29,7 +32,9 @@ export async function openRepositoryStorage(
     throw new SalvageError('usage', 'Cannot tell which repository is meant: none is named', {
       hint: 'Name it with --repo, or in SALVAGE_REPOSITORY.',
     });
-  const storage = await openStorage(given, { env: context.env, clock: context.clock, sshCommand });
+  const { env, clock, terminal } = context;
+  const notify = (message: string): void => terminal.warning(message);
+  const storage = await openStorage(given, { env, clock, sshCommand, notify });
   context.atEnd(() => storage.close());
   return { storage, url: isLocalUrl(given) && !given.startsWith('file:') ? resolve(given) : given };
 }

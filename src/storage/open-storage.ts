@@ -2,6 +2,8 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { LocalStorage } from './local/local-storage.ts';
+import { patientRetries, type RetryNotice, type RetrySettings } from './retry/backoff.ts';
+import { RetryingStorage } from './retry/retrying-storage.ts';
 import type { Storage } from './storage.ts';
 
 const scheme = /^([a-z][a-z0-9+.-]*):(?=\/\/|[^/\\])/i;
@@ -19,7 +21,11 @@ export interface StorageSettings {
 /** By scheme. What a kind of storage needs is loaded only when it is used. */
 const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) => Promise<Storage>>> = {
   file: async (url) => new LocalStorage(filePath(url)),
-  s3: async (url, { env, notify }) => (await import('./s3/open-s3.ts')).openS3(url, { env, notify }),
+  s3: async (url, settings) => {
+    const { openS3 } = await import('./s3/open-s3.ts');
+    const retries = retriesFor(settings);
+    return new RetryingStorage(openS3(url, { ...settings, retries }), retries);
+  },
 };
 
 /**
@@ -40,6 +46,13 @@ export function isLocalUrl(url: string): boolean {
   return kind === undefined || kind === 'file';
 }
 
+/** Patient, and not silent about it. */
+function retriesFor({ clock, notify }: StorageSettings): RetrySettings {
+  const onRetry = ({ error, delayMs }: RetryNotice): void =>
+    notify?.(`${error.message}. Trying again in ${Math.ceil(delayMs / 1000)} s`);
+  return { ...patientRetries, clock, onRetry };
+}
+
 function filePath(url: string): string {
   try {
     return fileURLToPath(url);
@@ -52,7 +65,7 @@ function unusable(url: string, state: string, cause?: unknown): SalvageError {
   // A URL may carry a password.
   const shown = url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
   return new SalvageError('usage', `Cannot use the repository "${shown}": ${state}`, {
-    hint: 'Give a path, or file:///path.',
+    hint: 'Give a path, file:///path or s3://bucket/prefix.',
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -1,6 +1,14 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
-import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
+import type {
+  ByteRange,
+  CreateResult,
+  ObjectLock,
+  ObjectStat,
+  ObjectVersions,
+  Storage,
+  StorageCapabilities,
+} from '../storage.ts';
 import { findTransient } from '../transient-error.ts';
 import { Backoff, retry, type RetrySettings } from './backoff.ts';
 import { ObjectEnds } from './object-ends.ts';
@@ -35,6 +43,16 @@ export class RetryingStorage implements Storage {
 
   get stageSpec(): StageSpec {
     return this.#inner.stageSpec;
+  }
+
+  /** What it asks for changes nothing that could not be changed twice: it asks again by itself. */
+  get versions(): ObjectVersions | undefined {
+    return this.#inner.versions;
+  }
+
+  /** As `versions`. */
+  get objectLock(): ObjectLock | undefined {
+    return this.#inner.objectLock;
   }
 
   async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {

@@ -6,7 +6,7 @@ import {
   type CompletedPart,
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import { retry, type RetrySettings } from '../retry/backoff.ts';
+import { retry } from '../retry/backoff.ts';
 import type { CreateResult } from '../storage.ts';
 import { failureName } from './s3-failure.ts';
 import { retentionParameters } from './s3-object-lock.ts';
@@ -20,8 +20,6 @@ const mostParts = 10_000;
 export interface MultipartUploadOptions {
   readonly bucket: S3Bucket;
   readonly name: string;
-  /** For a part, which can be sent again while it is in memory. */
-  readonly retries: RetrySettings;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,8 +34,8 @@ const taken = 'PreconditionFailed';
 export async function uploadInParts(
   parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
   options: MultipartUploadOptions,
-): Promise<CreateResult & ('created' | 'exists')> {
-  const { bucket, name, retries, signal } = options;
+): Promise<CreateResult> {
+  const { bucket, name, signal } = options;
   const target = { Bucket: bucket.place.bucket, Key: bucket.keyOf(name) };
   const doing = `store "${name}"`;
   const withChecksums = bucket.place.checksums === 'sha256';
@@ -62,7 +60,8 @@ export async function uploadInParts(
       const { ChecksumSHA256 } = body.parameters;
       sent[PartNumber - 1] = { PartNumber, ETag, ...(withChecksums && { ChecksumSHA256 }) };
     };
-    await retry(retries, sendOnce, stop);
+    // A part can be sent again for as long as it is in memory; the object as a whole cannot.
+    await retry(bucket.retries, sendOnce, stop);
   };
 
   try {

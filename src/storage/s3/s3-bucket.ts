@@ -1,6 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { isObjectName } from '../object-name.ts';
+import { retry, type RetrySettings } from '../retry/backoff.ts';
 import type { Retention } from '../storage.ts';
 import { RequestSlots } from './request-slots.ts';
 import { describeFailure } from './s3-failure.ts';
@@ -13,19 +14,23 @@ export interface S3BucketOptions {
   readonly place: S3Place;
   /** The URL, for messages. */
   readonly description: string;
+  /** For requests that no decorator can repeat. */
+  readonly retries: RetrySettings;
 }
 
 /** What the parts of S3Storage share: the client, the keys of objects, a bound on requests, errors with names. */
 export class S3Bucket {
   readonly place: S3Place;
   readonly description: string;
+  readonly retries: RetrySettings;
   /** New objects are locked so. */
   retention: Retention | undefined;
   readonly #client: S3Client;
   readonly #slots: RequestSlots = new RequestSlots(requestsUnderWay);
   #hostName = '';
 
-  constructor({ client, place, description }: S3BucketOptions) {
+  constructor({ client, place, description, retries }: S3BucketOptions) {
+    this.retries = retries;
     this.#client = client;
     this.place = place;
     this.description = description;
@@ -77,6 +82,11 @@ export class S3Bucket {
         throw describeFailure(doing, this.description, error);
       }
     });
+  }
+
+  /** The same, again as long as errors are transient: for what is safe to repeat and no decorator sees. */
+  async patientRequest<T>(...request: Parameters<typeof this.request<T>>): Promise<T> {
+    return await retry(this.retries, () => this.request(...request), request[2]);
   }
 
   destroy(): void {

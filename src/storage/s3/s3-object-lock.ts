@@ -65,7 +65,7 @@ export class S3ObjectLock implements ObjectLock {
     const doing = `extend the lock of "${name}"`;
     const isRefused = (error: unknown): boolean => failureName(error) === 'AccessDenied';
     try {
-      await this.#bucket.request(
+      await this.#bucket.patientRequest(
         doing,
         (client) => client.send(command, aborting(signal)),
         signal,
@@ -89,7 +89,7 @@ export class S3ObjectLock implements ObjectLock {
   ): Promise<boolean> {
     try {
       const command = new GetObjectRetentionCommand(target);
-      const { Retention } = await this.#bucket.request(
+      const { Retention } = await this.#bucket.patientRequest(
         `look at the lock of "${target.Key}"`,
         (client) => client.send(command, aborting(signal)),
         signal,

@@ -6,7 +6,6 @@ import {
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName } from '../object-name.ts';
-import type { RetrySettings } from '../retry/backoff.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import type {
   ByteRange,
@@ -27,8 +26,6 @@ import { S3Versions } from './s3-versions.ts';
 import { signFor, uploadBody } from './upload-body.ts';
 
 export interface S3StorageOptions extends S3BucketOptions {
-  /** For parts of uploads that cannot be repeated as a whole. */
-  readonly retries: RetrySettings;
   /** Something that a user should know while the storage is used. */
   readonly notify: (message: string) => void;
 }
@@ -47,14 +44,12 @@ export class S3Storage implements Storage {
   readonly capabilities: StorageCapabilities = { exclusiveCreate: false, remove: true };
   readonly stageSpec: StageSpec = { kind: 'transfer' };
   readonly #bucket: S3Bucket;
-  readonly #retries: RetrySettings;
   readonly #versions: S3Versions;
   readonly #lock: S3ObjectLock;
 
   constructor(options: S3StorageOptions) {
     this.description = options.description;
     this.#bucket = new S3Bucket(options);
-    this.#retries = options.retries;
     this.#versions = new S3Versions(this.#bucket, options.notify);
     this.#lock = new S3ObjectLock(this.#bucket, this.#versions);
   }
@@ -131,11 +126,13 @@ export class S3Storage implements Storage {
         `look at "${name}"`,
         (client) => client.send(command, aborting(signal)),
         signal,
-        isAbsence,
+        (error) => isAbsence(error) || isRefused(error),
       );
       return { name, sizeBytes, receivedAt };
     } catch (error) {
       if (isAbsence(error)) return undefined;
+      // A host that may create and list may not read all that it has created.
+      if (isRefused(error)) return await this.#find(name, signal);
       throw error;
     }
   }
@@ -174,7 +171,7 @@ export class S3Storage implements Storage {
   async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     checkObjectName(name);
     signal?.throwIfAborted();
-    if (!(await this.#exists(name, signal))) return 'absent';
+    if (!(await this.#find(name, signal))) return 'absent';
     const command = new DeleteObjectCommand(this.#target(name));
     await this.#bucket.request(
       `remove "${name}"`,
@@ -223,21 +220,20 @@ export class S3Storage implements Storage {
     parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
-    const result = await uploadInParts(parts, { bucket: this.#bucket, name, retries: this.#retries, signal });
+    const result = await uploadInParts(parts, { bucket: this.#bucket, name, signal });
     if (result === 'created') this.#lock.noteCreated(name);
     return result;
   }
 
   async #isTaken(name: string, signal: AbortSignal | undefined): Promise<boolean> {
-    return !this.#bucket.honoursConditions && (await this.#exists(name, signal));
+    return !this.#bucket.honoursConditions && (await this.#find(name, signal)) !== undefined;
   }
 
-  /** By a listing: a host that may create and list may not read all that it has created. */
-  async #exists(name: string, signal: AbortSignal | undefined): Promise<boolean> {
-    const Prefix = this.#bucket.keyOf(name);
+  /** `stat` for those who may list and not read. */
+  async #find(name: string, signal: AbortSignal | undefined): Promise<ObjectStat | undefined> {
     const command = new ListObjectsV2Command({
       Bucket: this.#bucket.place.bucket,
-      Prefix,
+      Prefix: this.#bucket.keyOf(name),
       MaxKeys: 1,
       EncodingType: 'url',
     });
@@ -246,7 +242,8 @@ export class S3Storage implements Storage {
       (client) => client.send(command, aborting(signal)),
       signal,
     );
-    return this.#bucket.nameOf(Contents?.[0]?.Key) === name;
+    const { Key, Size: sizeBytes = 0, LastModified: receivedAt } = Contents?.[0] ?? {};
+    return this.#bucket.nameOf(Key) === name ? { name, sizeBytes, receivedAt } : undefined;
   }
 
   #target(name: string): { readonly Bucket: string; readonly Key: string } {
@@ -260,4 +257,8 @@ export class S3Storage implements Storage {
       { hint: 'Only general purpose buckets list in order; a directory bucket cannot hold a repository.' },
     );
   }
+}
+
+function isRefused(error: unknown): boolean {
+  return failureName(error) === 'AccessDenied';
 }

@@ -6,6 +6,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix } from '../object-name.ts';
+import { retry } from '../retry/backoff.ts';
 import type { ByteRange, ObjectVersion, ObjectVersions } from '../storage.ts';
 import { failureName } from './s3-failure.ts';
 import { aborting, type S3Bucket } from './s3-bucket.ts';
@@ -58,7 +59,9 @@ export class S3Versions implements ObjectVersions {
     range?: ByteRange,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    return await readObject(this.#bucket, version.name, version.id, range, signal);
+    const read = (): Promise<Uint8Array | undefined> =>
+      readObject(this.#bucket, version.name, version.id, range, signal);
+    return await retry(this.#bucket.retries, read, signal);
   }
 
   async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectVersion> {
@@ -120,7 +123,7 @@ export class S3Versions implements ObjectVersions {
     const isRefused = (error: unknown): boolean => refusals.has(failureName(error));
     const doing = `list the versions of "${prefix}"`;
     try {
-      return await this.#bucket.request(
+      return await this.#bucket.patientRequest(
         doing,
         (client) => client.send(command, aborting(signal)),
         signal,
