@@ -8,26 +8,34 @@ import { fetchSync, type Fetch } from '../../repository/pack/fetch.ts';
 import { PackReader } from '../../repository/pack/pack-reader.ts';
 import { HeldRanges } from '../reading/held-ranges.ts';
 import type { ObjectReader } from '../worker/object-reader.ts';
+import { HashedRanges } from './hashed-ranges.ts';
 import type { TroubleKind } from './trouble.ts';
-import { blobReferenceBytes, type OpenJob, type VerifyAnswer, type VerifyJob } from './verify-messages.ts';
+import {
+  blobReferenceBytes,
+  type HashJob,
+  type OpenJob,
+  type VerifyAnswer,
+  type VerifyJob,
+} from './verify-messages.ts';
 
-/** Fits the cache of a processor, and is a small number of requests where each one travels. */
-const pieceBytes = 1024 * 1024;
-const remotePieceBytes = 16 * 1024 * 1024;
-
+/** Runs work that asks for ranges of one object. */
+type Run = <T>(work: Fetch<T>) => T;
 type Finding = VerifyAnswer['troubles'][number];
 
-/** The work of one verifying thread. Synchronous; holds one buffer, and one frame where it opens packs. */
+/**
+ * The work of one verifying thread. Synchronous; reads each object once, and holds a window of it and, where it opens
+ * packs, one frame.
+ */
 export class ObjectVerifier {
   readonly #objects: ObjectReader;
-  readonly #piece: Buffer;
+  readonly #ranges: HashedRanges;
   #troubles: Finding[] = [];
   #bytes = 0;
   #blobs = 0;
 
   constructor(objects: ObjectReader) {
     this.#objects = objects;
-    this.#piece = Buffer.allocUnsafeSlow(objects.isRemote ? remotePieceBytes : pieceBytes);
+    this.#ranges = new HashedRanges(objects);
   }
 
   run(job: VerifyJob): VerifyAnswer {
@@ -35,8 +43,9 @@ export class ObjectVerifier {
     this.#bytes = 0;
     this.#blobs = 0;
     try {
-      if (job.kind === 'hash') this.#hash(job.name, job.digest);
-      else this.#open(job);
+      if (job.kind === 'hash') this.#hash(job);
+      else if (job.whole) this.#openWhole(job);
+      else this.#openPart(job);
     } catch (error) {
       if (!(error instanceof SalvageError)) throw error;
       const name = job.kind === 'hash' ? job.name : job.object.name;
@@ -50,76 +59,95 @@ export class ObjectVerifier {
     return { bytes: this.#bytes, blobs: this.#blobs, troubles: this.#troubles };
   }
 
-  /** True if the object is what its digest says. */
-  #hash(name: string, expected: ObjectDigest): boolean {
-    const hash = createHash('sha256');
-    let head = Buffer.alloc(0);
-    let size = 0;
-    for (;;) {
-      const length = this.#objects.readInto(name, size, this.#piece);
-      const bytes = this.#piece.subarray(0, length);
-      if (size === 0) head = Buffer.from(bytes.subarray(0, 64 * 1024));
-      hash.update(bytes);
-      size += length;
-      if (length < this.#piece.length) break;
-    }
-    this.#bytes += size;
-    const found = hash.digest('hex');
-    if (found === expected) return true;
-    if (isCutShort(head, size, name))
-      this.#find('truncated-object', `"${name}" was cut short: ${size} bytes are left of it.`);
+  #hash({ name, digest }: HashJob): void {
+    this.#ranges.open(name);
+    this.#compareDigest(name, digest);
+  }
+
+  /** Reads what is left of the object. True if it is what its digest says. */
+  #compareDigest(name: string, expected: ObjectDigest): boolean {
+    const { digest, sizeBytes, head } = this.#ranges.finish();
+    this.#bytes += sizeBytes;
+    if (digest === expected) return true;
+    if (isCutShort(head, sizeBytes, name))
+      this.#find('truncated-object', `"${name}" was cut short: ${sizeBytes} bytes are left of it.`);
     else
       this.#find(
         'changed-object',
-        `"${name}" was changed: the SHA-256 of its ${size} bytes is ${found} and not ${expected}.`,
+        `"${name}" was changed: the SHA-256 of its ${sizeBytes} bytes is ${digest} and not ${expected}.`,
       );
     return false;
   }
 
-  #open({ object, digest, blobs, whole }: OpenJob): void {
-    if (whole && !this.#hash(object.name, digest)) return;
+  /** Everything in the pack, and all of its bytes. */
+  #openWhole(job: OpenJob): void {
+    const { object, digest } = job;
+    const run: Run = (work) => fetchSync(work, (range) => this.#ranges.read(range));
+    this.#ranges.open(object.name);
+    this.#notingDamage(() => {
+      const reader = run(PackReader.open(object));
+      this.#ranges.goThrough();
+      this.#checkBlobs(job, reader, run);
+      run(reader.checkPadding());
+    });
+    // That the bytes are others than were signed is plainer than what came of it.
+    const found = this.#troubles;
+    this.#troubles = [];
+    if (this.#compareDigest(object.name, digest)) this.#troubles = found;
+  }
+
+  /** What was not wanted yet when the whole pack was checked. */
+  #openPart(job: OpenJob): void {
+    const { object } = job;
     const held = new HeldRanges(new Uint8Array(0));
-    const run = <T>(work: Fetch<T>): T =>
-      fetchSync(held.serve(work), (range) => this.#objects.read(object.name, range));
-    const reader = run(PackReader.open(object));
+    const run: Run = (work) => fetchSync(held.serve(work), (range) => this.#objects.read(object.name, range));
+    this.#checkBlobs(job, run(PackReader.open(object)), run);
+  }
+
+  #checkBlobs({ object, blobs, whole }: OpenJob, reader: PackReader, run: Run): void {
     const wanted = sortedReferences(blobs);
     let next = 0;
     for (const [index, frame] of reader.frames.entries()) {
       const end = frame.rawOffset + frame.rawBytes;
-      const isWanted = next < wanted.length && wanted[next]!.offset < end;
-      if (!whole && !isWanted) continue;
-      let raw: Uint8Array;
-      try {
-        raw = run(reader.readFrame(index));
-      } catch (error) {
-        if (!(error instanceof SalvageError)) throw error;
-        this.#find('damaged-content', error.message);
-        while (next < wanted.length && wanted[next]!.offset < end) next++;
-        continue;
-      }
-      for (; next < wanted.length && wanted[next]!.offset < end; next++) {
-        const { offset, length, digest: blobDigest } = wanted[next]!;
-        const start = offset - frame.rawOffset;
-        if (offset + length > end)
-          this.#find('damaged-content', `"${object.name}" has no blob of ${length} bytes at ${offset}.`);
-        else if (
-          !equalBytes(
-            createHash('sha256')
-              .update(raw.subarray(start, start + length))
-              .digest(),
-            blobDigest,
-          )
-        )
-          this.#find(
-            'damaged-content',
-            `The blob of ${length} bytes at ${offset} in "${object.name}" has another SHA-256 than the tree says.`,
-          );
-        this.#blobs++;
-      }
+      const first = next;
+      while (next < wanted.length && wanted[next]!.offset < end) next++;
+      if (!whole && first === next) continue;
+      this.#notingDamage(() => {
+        const raw = run(reader.readFrame(index));
+        for (const blob of wanted.slice(first, next))
+          this.#checkBlob(object.name, blob, raw, frame.rawOffset);
+      });
     }
-    for (; next < wanted.length; next++)
-      this.#find('damaged-content', `"${object.name}" ends before the blob at ${wanted[next]!.offset}.`);
-    if (whole) run(reader.checkPadding());
+    for (const { offset } of wanted.slice(next))
+      this.#find('damaged-content', `"${object.name}" ends before the blob at ${offset}.`);
+  }
+
+  #checkBlob(
+    name: string,
+    { offset, length, digest }: BlobReference,
+    raw: Uint8Array,
+    rawOffset: number,
+  ): void {
+    const start = offset - rawOffset;
+    const blob = raw.subarray(start, start + length);
+    if (blob.length < length)
+      this.#find('damaged-content', `"${name}" has no blob of ${length} bytes at ${offset}.`);
+    else if (!equalBytes(createHash('sha256').update(blob).digest(), digest))
+      this.#find(
+        'damaged-content',
+        `The blob of ${length} bytes at ${offset} in "${name}" has another SHA-256 than the tree says.`,
+      );
+    this.#blobs++;
+  }
+
+  /** Notes damage and goes on behind it. */
+  #notingDamage(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SalvageError) || error.code === 'failed') throw error;
+      this.#find('damaged-content', error.message);
+    }
   }
 
   #find(kind: TroubleKind, message: string): void {

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { CountingStorage } from '../../../test/support/counting-storage.ts';
 import {
   entriesOf,
   handMadePrincipal,
@@ -106,6 +107,24 @@ describe('verify', () => {
       assert.deepEqual(deep.troubles, []);
       assert.equal(deep.blobs, 3 + 2 + 2);
     });
+
+  it('reads every content pack once, also with an identity', async () => {
+    const large = join(scratch, 'large');
+    mkdirSync(large);
+    for (const name of ['a', 'b']) writeFileSync(join(large, name), randomBytes(9_500_000));
+    const storage = new CountingStorage(new MemoryStorage());
+    const repository = await HandMadeRepository.create(storage);
+    const { contentPacks } = await repository.snapshot(entriesOf(large), { packBytes: 64 * 2 ** 20 });
+    assert.equal(contentPacks.length, 1);
+    storage.reset();
+    const { troubles, blobs } = await verifyAll(repository, { opens: true });
+    assert.deepEqual(troubles, []);
+    assert.ok(blobs > 10);
+    const name = packName(contentPacks[0]!);
+    const { sizeBytes } = (await storage.stat(name))!;
+    // And its header, by the thread that has the identities.
+    assert.equal(storage.bytesRead.get(name), sizeBytes + 16 * 1024);
+  });
 
   it('counts what harmlessly was left over', async () => {
     const { repository } = await inFolder();

@@ -289,8 +289,10 @@ class Verification {
         const object = { name, sizeBytes, headerBytes, fileKey };
         await run(name, { kind: 'open', object, digest: pack, blobs, whole });
       } catch (error) {
-        if (!(error instanceof SalvageError) || !['damaged', 'no-identity-match'].includes(error.code))
-          throw error;
+        if (!(error instanceof SalvageError)) throw error;
+        if (error.code === 'failed')
+          return this.#find({ kind: 'unreadable', object: name, message: error.message });
+        if (!['damaged', 'no-identity-match'].includes(error.code)) throw error;
         // What its own SHA-256 tells is plainer than what the header looks like.
         const { done } = await run(name, { kind: 'hash', name, digest: pack });
         await done;
