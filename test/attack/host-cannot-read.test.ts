@@ -1,30 +1,8 @@
 // The backup side never holds an identity that opens content: of all modules that init and backup can load, one opens
 // anything, with the host's index key, and none reads identities, passphrases for them, or packs of content.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
-
-const root = join(import.meta.dirname, '..', '..', 'src');
-
-/** The files that these load, directly or not. Types vanish when the code runs, so `import type` does not count. */
-function moduleGraph(...starts: readonly string[]): Map<string, string> {
-  const graph = new Map<string, string>();
-  const waiting = starts.map((start) => join(root, start));
-  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
-    const name = relative(root, file);
-    if (graph.has(name)) continue;
-    const text = readFileSync(file, 'utf8');
-    graph.set(name, text);
-    for (const [, clause, target] of text.matchAll(
-      /(?:import|export)\s+((?!type\s)[^;]*?)\s+from\s+'(\.[^']+)'/g,
-    ))
-      if (clause !== undefined && target!.endsWith('.ts')) waiting.push(join(dirname(file), target!));
-    for (const [, target] of text.matchAll(/new URL\('(\.[^']+\.ts)'/g))
-      waiting.push(join(dirname(file), target!));
-  }
-  return graph;
-}
+import { moduleGraph } from '../support/module-graph.ts';
 
 const graph = moduleGraph('operation/init/init.ts', 'operation/backup/backup.ts');
 
