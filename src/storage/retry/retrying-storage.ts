@@ -143,7 +143,10 @@ export class RetryingStorage implements Storage {
   }
 
   async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
-    return (await this.#inner.removeUnfinished?.(untouchedMs, signal)) ?? 0;
+    return await this.#retry(
+      async () => (await this.#inner.removeUnfinished?.(untouchedMs, signal)) ?? 0,
+      signal,
+    );
   }
 
   async close(): Promise<void> {
