@@ -12,6 +12,7 @@ const layers: Record<string, string[]> = {
   clock: [],
   ssh: base,
   age: [...base, 'ssh'],
+  pkcs11: [...base, 'age'],
   tar: [...base, 'posix'],
   chunker: base,
   compression: base,
@@ -22,7 +23,7 @@ const layers: Record<string, string[]> = {
   keys: [...base, 'age', 'ssh'],
   operation: [...base, ...pure, 'repository', 'source', 'keys'],
   ui: base,
-  cli: [...base, ...pure, ...middle, 'operation', 'ui'],
+  cli: [...base, ...pure, ...middle, 'operation', 'pkcs11', 'ui'],
 };
 
 const root = join(import.meta.dirname, '..');

@@ -11,28 +11,23 @@ export type RunPlugin = (plan: ConversationPlan) => Promise<void>;
 
 /** Wraps by a plugin, for one of its recipients or for the public half of one of its identities (recipient-v1). */
 export class PluginRecipient implements Recipient {
+  readonly key: PluginText;
   readonly #kind: 'recipient' | 'identity';
-  readonly #key: PluginText;
   readonly #run: RunPlugin;
 
   constructor(kind: 'recipient' | 'identity', key: PluginText, run: RunPlugin) {
     this.#kind = kind;
-    this.#key = key;
+    this.key = key;
     this.#run = run;
-  }
-
-  /** The text `age1name1…`; undefined where only an identity is known. */
-  get text(): string | undefined {
-    return this.#kind === 'recipient' ? this.#key.text : undefined;
   }
 
   /** @throws bad-key if the plugin is not there, fails, or does not answer as the protocol demands */
   async wrapFileKey(fileKey: Uint8Array): Promise<WrappedFileKey> {
-    const answer = new WrapAnswer(this.#key.plugin);
+    const answer = new WrapAnswer(this.key.plugin);
     await this.#run({
       stateMachine: 'recipient-v1',
       tell: (send) => {
-        send(`add-${this.#kind}`, [this.#key.text]);
+        send(`add-${this.#kind}`, [this.key.text]);
         send('wrap-file-key', [], fileKey);
         send('extension-labels');
       },

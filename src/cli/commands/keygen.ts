@@ -2,10 +2,18 @@ import { closeSync, fstatSync, openSync, unlinkSync, writeFileSync } from 'node:
 import type { Command } from 'commander';
 import { formatIdentityFile, generateIdentity } from '../../age/generate.ts';
 import { HybridRecipient } from '../../age/hybrid.ts';
+import { PluginRecipient } from '../../age/plugin/plugin-recipient.ts';
 import { X25519Recipient } from '../../age/x25519.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { CliContext } from '../context.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
+import {
+  addTokenFlags,
+  recipientOfPlugin,
+  listTokenKeys,
+  makeTokenKey,
+  type TokenFlags,
+} from '../token-keys.ts';
 import { recipientsOfIdentities, resolveIdentities } from '../resolve-keys.ts';
 import { namesFile } from '../output-file.ts';
 import { systemError } from '../system-error.ts';
@@ -16,7 +24,7 @@ export const examples: readonly string[] = [
 ];
 export const flagStyle = 'go';
 
-interface Options extends PassphraseFlags {
+interface Options extends PassphraseFlags, TokenFlags {
   readonly pq?: boolean;
   readonly output?: string;
   readonly recipients?: boolean;
@@ -28,9 +36,11 @@ export function register(program: Command, context: CliContext): void {
     .option('--pq', 'make a post-quantum hybrid key pair (ML-KEM-768 and X25519); -pq does it, too')
     .option('-o, --output <file>', 'write to FILE, which must not be there yet, with mode 0600')
     .option('-y, --recipients', 'write the recipients of an identity file in place of new keys');
+  addTokenFlags(program);
   addPassphraseFlags(program);
   program.action(async (input: string | undefined, options: Options) => {
-    if (options.recipients) await convert(input, options, context);
+    if (options.token !== undefined) await useToken(input, options, context);
+    else if (options.recipients) await convert(input, options, context);
     else await generate(input, options, context);
   });
 }
@@ -51,6 +61,21 @@ async function generate(input: string | undefined, options: Options, context: Cl
     context.terminal.info(`Public key: ${identity.recipient.toString()}`);
 }
 
+/** Makes a key in a PKCS #11 token, or with -y shows those that are in it: its owner has lost the identity file. */
+async function useToken(input: string | undefined, options: Options, context: CliContext): Promise<void> {
+  if (input !== undefined || options.pq)
+    throw new SalvageError(
+      'usage',
+      `Cannot use a token: ${options.pq ? '-pq' : 'an input'} was given as well, which --token does not take`,
+    );
+  const made = options.recipients
+    ? await listTokenKeys(options, context)
+    : [await makeTokenKey(options, context)];
+  await writeOutput(made.map(({ identityFile }) => identityFile).join('\n'), options.output, context);
+  if (!namesFile(options.output) && context.stdout.isTerminal) return;
+  for (const { recipient } of made) context.terminal.info(`Public key: ${recipient}`);
+}
+
 async function convert(input: string | undefined, options: Options, context: CliContext): Promise<void> {
   if (options.pq)
     throw new SalvageError(
@@ -62,6 +87,7 @@ async function convert(input: string | undefined, options: Options, context: Cli
   const lines = (await recipientsOfIdentities(identities)).map((recipient) => {
     if (recipient instanceof X25519Recipient || recipient instanceof HybridRecipient)
       return `${recipient.toString()}\n`;
+    if (recipient instanceof PluginRecipient) return `${recipientOfPlugin(recipient)}\n`;
     throw new SalvageError('bad-key', 'Cannot convert the identity: it is an SSH key', {
       hint: 'its recipient is the .pub file beside it: salvage encrypt -R FILE.pub',
     });
