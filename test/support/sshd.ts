@@ -35,6 +35,8 @@ export interface SshdOptions {
   readonly confined?: { readonly sftpArguments: string };
   /** Further lines of sshd_config. */
   readonly config?: string;
+  /** In another network namespace than this process: its address there, and the command that enters it. */
+  readonly network?: { readonly host: string; readonly enter: readonly string[] };
 }
 
 /** A TestContext, or `{ after }` of node:test in the body of a suite. */
@@ -50,22 +52,27 @@ export interface SshClient {
 }
 
 export class TestSshd {
-  readonly host = '127.0.0.1';
+  readonly host: string;
   readonly port: number;
   readonly user: string;
+  readonly uid: number;
   /** Where sftp starts, as a path on this machine. */
   readonly folder: string;
   /** The client whose key is accepted without conditions. */
   readonly client: SshClient;
   readonly #home: string;
+  readonly #enter: readonly string[];
   #child: ChildProcess | undefined;
 
   /** Use `startSshd`. */
   constructor(home: string, port: number, options: SshdOptions) {
     this.#home = home;
+    this.#enter = options.network?.enter ?? [];
+    this.host = options.network?.host ?? '127.0.0.1';
     this.port = port;
     const { confined } = options;
     this.user = confined ? confinedUser : userInfo().username;
+    this.uid = idsOf(this.user)[0];
     this.folder = join(home, 'chroot', 'data');
     for (const name of ['keys', 'authorized']) mkdirSync(join(home, name), { mode: 0o755 });
     mkdirSync(this.folder, { recursive: true, mode: 0o755 });
@@ -106,15 +113,31 @@ export class TestSshd {
     return { keyFile, sshCommand: `ssh -F ${config}` };
   }
 
+  /** A client whose ssh programs share one connection, which saves them the handshake: for tests that start many. */
+  async sharedClient(): Promise<SshClient> {
+    const { keyFile, sshCommand } = this.client;
+    const socket = join(this.#home, 'shared');
+    const [program, ...args] = sshCommand.split(' ');
+    const child = spawn(
+      program!,
+      [...args, '-M', '-N', '-S', socket, '-p', String(this.port), `${this.user}@${this.host}`],
+      { stdio: 'ignore' },
+    );
+    while (!existsSync(socket)) {
+      if (child.exitCode !== null) throw new Error(`ssh ended: ${this.log()}`);
+      await setTimeout(10);
+    }
+    return { keyFile, sshCommand: `${sshCommand} -S ${socket}` };
+  }
+
   /** Starts the server, again after `kill`. Resolves when it answers. */
   async start(): Promise<void> {
     const log = join(this.#home, 'sshd.log');
-    this.#child = spawn(sshdProgram, ['-D', '-f', join(this.#home, 'sshd_config'), '-E', log], {
-      stdio: 'ignore',
-      detached: true,
-    });
+    if (this.#enter.length > 0) rmSync(log, { force: true });
+    const [program, ...args] = [...this.#enter, sshdProgram, '-D', '-f', join(this.#home, 'sshd_config')];
+    this.#child = spawn(program!, [...args, '-E', log], { stdio: 'ignore', detached: true });
     const child = this.#child;
-    while (!(await answers(this.host, this.port))) {
+    while (!(await this.#isListening())) {
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`sshd ended: ${this.log()}`);
       await setTimeout(10);
     }
@@ -147,6 +170,12 @@ export class TestSshd {
     rmSync(this.#home, { recursive: true, force: true });
   }
 
+  /** From another namespace nobody can ask it. */
+  async #isListening(): Promise<boolean> {
+    if (this.#enter.length > 0) return this.log().includes('Server listening on');
+    return await answers(this.host, this.port);
+  }
+
   #configuration({ confined, config = '' }: SshdOptions): string {
     const home = this.#home;
     const confinement = confined
@@ -165,6 +194,7 @@ PermitRootLogin prohibit-password
 PrintMotd no
 DisableForwarding yes
 MaxStartups 100
+MaxSessions 100
 LogLevel VERBOSE
 Subsystem sftp internal-sftp -d ${this.folder}
 ${config}
