@@ -115,6 +115,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'remove what no snapshot needs any more, without a key (keeper)',
     load: () => import('./commands/prune.ts'),
   },
+  serve: {
+    group: 'repository',
+    summary: 'let one client at a folder of this machine, over SSH: the append-only door',
+    load: () => import('./commands/serve.ts'),
+  },
   'recovery-kit': {
     group: 'repository',
     summary: 'print one page with what a stranger needs to restore',

@@ -21,6 +21,10 @@ export interface StorageSettings {
 /** By scheme. What a kind of storage needs is loaded only when it is used. */
 const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) => Promise<Storage>>> = {
   file: async (url) => new LocalStorage(filePath(url)),
+  ssh: async (url, settings) => {
+    const { openSshStorage } = await import('./ssh/connect-ssh.ts');
+    return new RetryingStorage(await openSshStorage(url, settings), retriesFor(settings));
+  },
   s3: async (url, settings) => {
     const { openS3 } = await import('./s3/open-s3.ts');
     const retries = retriesFor(settings);

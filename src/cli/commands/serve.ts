@@ -1,0 +1,120 @@
+import { Socket } from 'node:net';
+import { fstatSync } from 'node:fs';
+import type { Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { openServedFolder } from '../../operation/serve/serve-folder.ts';
+import type { ServeMode } from '../../operation/serve/serve-rights.ts';
+import { serveStorage, usualTimeouts } from '../../storage/serve/serve-connection.ts';
+import { largestObjectBytes } from '../../storage/storage.ts';
+import type { CliContext } from '../context.ts';
+import { parseSize } from '../parse-size.ts';
+
+interface Options {
+  readonly stdio?: boolean;
+  readonly root?: string;
+  readonly appendOnly?: boolean;
+  readonly readOnly?: boolean;
+  readonly allowRemove?: boolean;
+  readonly quota?: string;
+  readonly maxObject?: string;
+  readonly maxConnections: string;
+  readonly idleTimeout: string;
+}
+
+export const examples: readonly string[] = [
+  'salvage serve --stdio --root /srv/backups/web-1 --append-only',
+  'salvage serve --stdio --root /srv/backups/web-1 --append-only --quota 200G',
+];
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .option('--stdio', 'talk to one client over standard input and output: what sshd has a key run')
+    .option('--root <dir>', 'the folder to serve; the client gets nowhere else')
+    .option(
+      '--append-only',
+      'a host: it may create and list, read what is public, and change or remove nothing',
+    )
+    .option('--read-only', 'a restorer: it may list and read everything, and create nothing')
+    .option('--allow-remove', 'a keeper: it may remove objects as well')
+    .option('--quota <size>', 'let the folder hold so much in all, 4 KiB counted for each name')
+    .option('--max-object <size>', 'the largest object to accept (default: 128M, that of the format)')
+    .option('--max-connections <number>', 'clients at a time, with --append-only or --quota', '8')
+    .option(
+      '--idle-timeout <seconds>',
+      'hang up on a client that is silent for so long',
+      String(usualTimeouts.idle / 1000),
+    )
+    .action((options: Options) => run(options, context));
+}
+
+async function run(options: Options, context: CliContext): Promise<void> {
+  const { root, quota, maxObject } = options;
+  if (!options.stdio)
+    throw new SalvageError('usage', 'Cannot serve: there is no other way to talk than --stdio', {
+      hint: 'A line of authorized_keys: command="salvage serve --stdio --root DIR --append-only",restrict KEY',
+    });
+  if (root === undefined || root === '')
+    throw new SalvageError('usage', 'Cannot serve: no folder is named', { hint: 'Name it with --root DIR.' });
+  if ([options.appendOnly, options.readOnly, options.allowRemove].filter((flag) => flag).length > 1)
+    throw new SalvageError(
+      'usage',
+      'Cannot serve: --append-only, --read-only and --allow-remove exclude each other',
+    );
+  const mode: ServeMode = options.appendOnly
+    ? 'append-only'
+    : options.readOnly
+      ? 'read-only'
+      : options.allowRemove
+        ? 'remove'
+        : 'create';
+  const folder = {
+    root,
+    mode,
+    quotaBytes: quota === undefined ? undefined : parseSize(quota, '--quota'),
+    largestObjectBytes: maxObject === undefined ? largestObjectBytes : parseSize(maxObject, '--max-object'),
+    connections: parseCount(options.maxConnections, '--max-connections', 1000),
+  };
+  const idle = parseCount(options.idleTimeout, '--idle-timeout', 86_400) * 1000;
+  const { input, output } = openStreams(context);
+  await serveStorage({
+    input,
+    output,
+    open: (path) => openServedFolder(folder, path),
+    timeouts: {
+      hello: Math.min(usualTimeouts.hello, idle),
+      frame: Math.min(usualTimeouts.frame, idle),
+      idle,
+    },
+    clock: context.clock,
+    signal: context.signal,
+  });
+}
+
+/** Not the process's own streams: those write to pipes synchronously, and a client that reads nothing would stop us. */
+function openStreams(context: CliContext): { readonly input: Socket; readonly output: Socket } {
+  const { stdin, stdout } = context;
+  if (stdin.isTerminal || stdout.isTerminal)
+    throw new SalvageError('usage', 'Cannot serve a terminal: this command is run by sshd for a client', {
+      hint: 'A line of authorized_keys: command="salvage serve --stdio --root DIR --append-only",restrict KEY',
+    });
+  for (const fd of [stdin.fd, stdout.fd]) {
+    const status = fstatSync(fd);
+    if (!status.isFIFO() && !status.isSocket())
+      throw new SalvageError('usage', 'Cannot serve: standard input and output are no pipes or sockets');
+  }
+  stdin.claim('the client');
+  return {
+    input: new Socket({ fd: stdin.fd, readable: true, writable: false }),
+    output: new Socket({ fd: stdout.fd, readable: false, writable: true }),
+  };
+}
+
+function parseCount(text: string, flag: string, most: number): number {
+  const number = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > most)
+    throw new SalvageError(
+      'usage',
+      `Cannot use ${flag} "${text.slice(0, 100)}": give a number from 1 to ${most}`,
+    );
+  return number;
+}

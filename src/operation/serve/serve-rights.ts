@@ -1,0 +1,42 @@
+import { roleOf } from '../../repository/layout.ts';
+import type { ServeRights } from '../../storage/serve/served.ts';
+
+/**
+ * What the key of a client may do, from the least to the most:
+ * - `append-only`, a host: create, list and look at objects, and read what is public; nothing that is there can change.
+ * - `read-only`, a restorer or an auditor: list and read everything.
+ * - `create`: read everything, and create.
+ * - `remove`, a keeper: everything.
+ */
+export type ServeMode = 'append-only' | 'read-only' | 'create' | 'remove';
+
+/** Folders of the layout: in them only objects of the format are taken. */
+const formatFolders = /^(?:packs|index|snapshots|keeper)(?:\/|$)/;
+
+export function serveRights(mode: ServeMode): ServeRights {
+  return {
+    mayCreate(name) {
+      if (mode === 'read-only') return false;
+      const role = roleOf(name);
+      if (!role) return !formatFolders.test(name);
+      // A host that took the names of a keeper's records would stand in its way.
+      return role.kind !== 'keeper' || mode !== 'append-only';
+    },
+    mayRead: (name) => mode !== 'append-only' || isForHosts(name),
+    mayRemove: mode === 'remove',
+    expectedDigest(name) {
+      const role = roleOf(name);
+      return role?.kind === 'pack' || role?.kind === 'index' ? role.id : undefined;
+    },
+  };
+}
+
+/**
+ * What a host reads to back up: which repository it is, the signed lists, and the index objects from which it makes a lost
+ * cache anew, which are encrypted for it. Packs, archives and the private half of snapshots are none of its business.
+ */
+function isForHosts(name: string): boolean {
+  const role = roleOf(name);
+  if (role?.kind === 'snapshot') return role.file !== 'root.age';
+  return role !== undefined && role.kind !== 'pack';
+}
