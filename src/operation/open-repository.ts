@@ -3,7 +3,8 @@ import { isSnapshotId, sequenceOf, type SnapshotId } from '../repository/ids.ts'
 import { repositoryName, roleOf, snapshotsPrefix, type SnapshotFile } from '../repository/layout.ts';
 import { limits } from '../repository/limits.ts';
 import { decodeRepositoryJson, type RepositoryJson } from '../repository/repository-json.ts';
-import type { Storage } from '../storage/storage.ts';
+import type { ObjectVersion, Storage } from '../storage/storage.ts';
+import { findOriginal, readVersion } from './reading/find-original.ts';
 import { readBounded } from './reading/read-object.ts';
 
 /** What storage lists of one snapshot. Says nothing of whether it is genuine. */
@@ -22,6 +23,33 @@ export interface StoredSnapshots {
 
 /** The repository.json at this place. @throws no-repository, damaged */
 export async function readRepositoryJson(storage: Storage, signal?: AbortSignal): Promise<RepositoryJson> {
+  try {
+    return await readCurrent(storage, signal);
+  } catch (error) {
+    const isOriginal = async (version: ObjectVersion): Promise<boolean> => {
+      const bytes = await readVersion(storage, version, limits.repositoryJson, signal);
+      return bytes !== undefined && isRepositoryJson(bytes);
+    };
+    if (!isLost(error) || !(await findOriginal(storage, repositoryName, isOriginal, signal))) throw error;
+    return await readCurrent(storage, signal);
+  }
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof SalvageError && (error.code === 'damaged' || error.code === 'no-repository');
+}
+
+function isRepositoryJson(bytes: Uint8Array): boolean {
+  try {
+    decodeRepositoryJson(bytes);
+    return true;
+  } catch (error) {
+    if (isLost(error)) return false;
+    throw error;
+  }
+}
+
+async function readCurrent(storage: Storage, signal?: AbortSignal): Promise<RepositoryJson> {
   const bytes = await readBounded(storage, repositoryName, limits.repositoryJson, signal);
   if (!bytes)
     throw new SalvageError(

@@ -12,7 +12,7 @@ import {
 import { TreeDecoder, type TreeRecord } from '../repository/tree/tree-decoder.ts';
 import { compareTreePaths, isBelow } from '../repository/tree/tree-path.ts';
 import type { Storage } from '../storage/storage.ts';
-import { checkDigest, readRequired } from './reading/read-object.ts';
+import { readDigested } from './reading/read-object.ts';
 import type { SealedObjects } from './reading/sealed-objects.ts';
 import type { SignedSnapshot } from './reading/signed-snapshot.ts';
 
@@ -97,8 +97,7 @@ export class OpenSnapshot {
     const name = packName(pack);
     if (!this.lists(pack))
       throw damagedObject(name, 'the tree refers to it and the signed list does not have it');
-    const reader = await this.#objects.pack(name);
-    return await reader.readBlob(offset, length, digest);
+    return await this.#objects.readBlob(name, offset, length, digest);
   }
 
   /** The entry at a path with all lines of its content, or undefined. @throws as `readTree` */
@@ -126,8 +125,7 @@ export async function openSnapshot(
   signal?: AbortSignal,
 ): Promise<OpenSnapshot> {
   const name = snapshotFileName(signed.id, 'root.age');
-  const sealed = await readRequired(storage, name, limits.storedObject, signal);
-  checkDigest(name, sealed, signed.checksums.root);
+  const sealed = await readDigested(storage, name, limits.storedObject, signed.checksums.root, signal);
   const document = await objects.openDocument(name, sealed, limits.rootJson);
   return new OpenSnapshot(signed, decodeSnapshotRoot(document, undefined, signed.id), objects);
 }

@@ -56,8 +56,10 @@ export interface ObjectVersions {
   list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectVersion>;
   /** As `Storage.read`. */
   read(version: ObjectVersion, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined>;
-  /** From now on `read` and `stat` of this instance mean this version by its name. The user is told. */
+  /** From now on `read` and `stat` of this instance mean this superseded version by its name. The user is told. */
   prefer(version: ObjectVersion): void;
+  /** What `prefer` was called with: proof that somebody has tampered. */
+  readonly preferred: Iterable<ObjectVersion>;
 }
 
 /** Who can end a lock before its time: nobody at all, or whoever holds a special right. */
@@ -86,7 +88,8 @@ export interface ObjectLock {
  * Contract of all methods:
  * - Names are checked by `checkObjectName`; anything else is refused before storage is asked.
  * - "Not there" is a value (undefined), "could not find out" an error: SalvageError 'failed' that names the object, with
- *   the cause. The signal's reason is thrown when `signal` is aborted; what was under way may then have happened or not.
+ *   the cause. Its details have the object's name as `object` where the others may well be in order, as with a bad block;
+ *   who reads then goes on with them. The signal's reason is thrown when `signal` is aborted; what was under way may then have happened or not.
  * - Calls may overlap freely; a storage limits by itself how many requests it has under way.
  * - Nothing is retried here, and nothing is cached: decorators do that.
  */

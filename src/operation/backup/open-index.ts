@@ -9,7 +9,7 @@ import { limits } from '../../repository/limits.ts';
 import { fetchSync, fromBytes } from '../../repository/pack/fetch.ts';
 import { PackReader } from '../../repository/pack/pack-reader.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { checkDigest, readRequired } from '../reading/read-object.ts';
+import { readDigested } from '../reading/read-object.ts';
 
 /**
  * The packs that an index object lists. The index key is the only key that a host ever opens something with, and it
@@ -24,8 +24,7 @@ export async function openIndex(
   signal: AbortSignal,
 ): Promise<IndexedPack[] | undefined> {
   const name = indexName(id);
-  const bytes = await readRequired(storage, name, limits.storedObject, signal);
-  checkDigest(name, bytes, id);
+  const bytes = await readDigested(storage, name, limits.storedObject, id, signal);
   try {
     const header = parseHeader(bytes);
     const fileKey = await openEnvelope(header, [indexKey]);

@@ -72,8 +72,8 @@ export async function* readContent(
     const pack = snapshot.packs.idOf(rangePack(ranges, index))!;
     const name = packName(pack);
     if (!snapshot.lists(pack)) throw damagedObject(name, 'the signed list does not have it');
-    const reader = await objects.pack(name);
-    const blob = await reader.readBlob(
+    const blob = await objects.readBlob(
+      name,
       rangeOffset(ranges, index),
       rangeLength(ranges, index),
       rangeDigest(ranges, index),

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { damagedObject } from '../../repository/damage.ts';
 import type { ObjectDigest } from '../../repository/ids.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { findByDigest, tellsOfDamage } from './find-original.ts';
 
 /** The whole object, or undefined if there is none. @throws damaged if it has more than `maxBytes` */
 export async function readBounded(
@@ -27,6 +28,30 @@ export async function readRequired(
   const bytes = await readBounded(storage, name, maxBytes, signal);
   if (!bytes) throw damagedObject(name, 'it is missing');
   return bytes;
+}
+
+/**
+ * An object that the signed list names with its digest, or what it was before somebody wrote over it or removed it.
+ * @throws damaged if no version of it has this SHA-256
+ */
+export async function readDigested(
+  storage: Storage,
+  name: string,
+  maxBytes: number,
+  expected: ObjectDigest,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const read = async (): Promise<Uint8Array> => {
+    const bytes = await readRequired(storage, name, maxBytes, signal);
+    checkDigest(name, bytes, expected);
+    return bytes;
+  };
+  try {
+    return await read();
+  } catch (error) {
+    if (!tellsOfDamage(error) || !(await findByDigest(storage, name, expected, signal))) throw error;
+    return await read();
+  }
 }
 
 /** @throws damaged unless the bytes have this SHA-256 */

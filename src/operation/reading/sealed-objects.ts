@@ -2,11 +2,13 @@ import { headerLimits, HeaderParser } from '../../age/header.ts';
 import { openEnvelope } from '../../age/envelope.ts';
 import type { Identity } from '../../age/recipient.ts';
 import type { Stanza } from '../../age/stanza.ts';
+import { payloadNonceBytes } from '../../age/payload.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject, namingDamage } from '../../repository/damage.ts';
 import { fetchAsync, fetchSync, fromBytes, type Fetch } from '../../repository/pack/fetch.ts';
 import { PackReader, type SealedObject } from '../../repository/pack/pack-reader.ts';
 import type { ByteRange, Storage } from '../../storage/storage.ts';
+import { findNamedByDigest, tellsOfDamage } from './find-original.ts';
 import { HeldRanges } from './held-ranges.ts';
 
 /** A header for a few recipients, post-quantum ones too, and the nonce after it. */
@@ -85,7 +87,12 @@ export class SealedObjects {
    * @throws damaged, no-identity-match, failed, and what an identity throws
    */
   async open(name: string, sizeBytes?: number): Promise<OpenedObject> {
-    return await remember(this.#opened, name, keptKeys, () => this.#open(name, sizeBytes));
+    try {
+      return await remember(this.#opened, name, keptKeys, () => this.#open(name, sizeBytes));
+    } catch (error) {
+      if (!tellsOfDamage(error) || !(await this.recover(name))) throw error;
+      return await remember(this.#opened, name, keptKeys, () => this.#open(name, undefined));
+    }
   }
 
   /** A pack to read from, frame by frame. @throws as `open` */
@@ -97,6 +104,30 @@ export class SealedObjects {
       const reader = await fetchAsync(held.serve(PackReader.open(object)), read);
       return new RemotePack(reader, held, read);
     });
+  }
+
+  /** The blob, if it has this SHA-256. @throws as `open` */
+  async readBlob(name: string, offset: number, length: number, digest: Uint8Array): Promise<Uint8Array> {
+    const read = async (): Promise<Uint8Array> => {
+      const pack = await this.pack(name);
+      return await pack.readBlob(offset, length, digest);
+    };
+    try {
+      return await read();
+    } catch (error) {
+      if (!tellsOfDamage(error) || !(await this.recover(name))) throw error;
+      return await read();
+    }
+  }
+
+  /** Turns to the pack that was there before somebody wrote over it or removed it. False if there is none. */
+  async recover(name: string): Promise<boolean> {
+    const isFound = await findNamedByDigest(this.#storage, name, this.#signal);
+    if (isFound) {
+      this.#opened.delete(name);
+      this.#packs.delete(name);
+    }
+    return isFound;
   }
 
   /** The content of a document in memory, such as root.age. @throws as `open` */
@@ -117,7 +148,9 @@ export class SealedObjects {
     const key = await this.#openHeader(name, head, async (from) =>
       isWhole ? undefined : await this.#read(name, { offset: from, length: headerLimits.bytes }),
     );
-    return { name, sizeBytes, head, ...key };
+    // Thousands of these are kept: of a large object not more than is needed to open it.
+    const kept = isWhole ? head : head.slice(0, key.headerBytes + payloadNonceBytes);
+    return { name, sizeBytes, head: kept, ...key };
   }
 
   async #openHeader(

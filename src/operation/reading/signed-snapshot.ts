@@ -7,7 +7,8 @@ import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type SignatureState, type TrustedSigners } from './document-signature.ts';
-import { checkDigest, readRequired } from './read-object.ts';
+import { oldVersions, readVersion, tellsOfDamage } from './find-original.ts';
+import { readDigested, readRequired } from './read-object.ts';
 
 export type { SignatureState, TrustedSigners } from './document-signature.ts';
 
@@ -42,7 +43,43 @@ export async function readSignedSnapshot(
   time: Date,
   signal?: AbortSignal,
 ): Promise<SignedSnapshot> {
-  return checkSignedFiles(id, await readSignedFiles(storage, id, signal), trusted, time);
+  const read = async (): Promise<SignedSnapshot> =>
+    checkSignedFiles(id, await readSignedFiles(storage, id, signal), trusted, time);
+  try {
+    return await read();
+  } catch (error) {
+    const check = (files: SignedFiles): unknown => checkSignedFiles(id, files, trusted, time);
+    if (!tellsOfDamage(error) || !(await findSignedFiles(storage, id, check, signal))) throw error;
+    return await read();
+  }
+}
+
+/** Looks among older versions of both files for two that belong together. True if reading gives them from now on. */
+async function findSignedFiles(
+  storage: Storage,
+  id: SnapshotId,
+  check: (files: SignedFiles) => unknown,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const lists = await oldVersions(storage, snapshotFileName(id, 'SHA256SUMS'), signal);
+  const signatures = await oldVersions(storage, snapshotFileName(id, 'SHA256SUMS.sig'), signal);
+  for (const ofSignature of signatures) {
+    const armored = await readVersion(storage, ofSignature, 2 * maxSshsigBytes, signal);
+    for (const ofList of armored ? lists : []) {
+      const list = await readVersion(storage, ofList, limits.checksums, signal);
+      try {
+        if (!list) continue;
+        check({ list, armored: armored! });
+      } catch (error) {
+        if (!tellsOfDamage(error)) throw error;
+        continue;
+      }
+      const superseded = [ofList, ofSignature].filter((version) => version.superseded);
+      for (const version of superseded) storage.versions!.prefer(version);
+      return superseded.length > 0;
+    }
+  }
+  return false;
 }
 
 /** @throws damaged if one is missing or too long */
@@ -86,8 +123,7 @@ export async function readSnapshotJson(
   signal?: AbortSignal,
 ): Promise<SnapshotJson> {
   const name = snapshotFileName(id, 'snapshot.json');
-  const bytes = await readRequired(storage, name, limits.snapshotJson, signal);
-  checkDigest(name, bytes, checksums.snapshotJson);
+  const bytes = await readDigested(storage, name, limits.snapshotJson, checksums.snapshotJson, signal);
   return decodeSnapshotJson(bytes, id);
 }
 

@@ -5,6 +5,7 @@ import type { FileEntry } from '../../posix/file-entry.ts';
 import { TargetDirectory, type Overwrite } from '../../posix/target-directory.ts';
 import type { SuspendedFile } from '../../posix/target-file.ts';
 import { showPath } from '../../posix/target-path.ts';
+import type { PackId } from '../../repository/ids.ts';
 import { packName } from '../../repository/layout.ts';
 import {
   countRanges,
@@ -23,7 +24,13 @@ import type { SealedObjects } from '../reading/sealed-objects.ts';
 import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
 import { readFileBatch, type SpreadPart } from './file-batch.ts';
 import { RestoreWindow } from './restore-window.ts';
-import type { RestoreAnswer, RestoreJob, RestoreSettings, TargetSettings } from './restore-messages.ts';
+import type {
+  PackJob,
+  RestoreAnswer,
+  RestoreJob,
+  RestoreSettings,
+  TargetSettings,
+} from './restore-messages.ts';
 import type { Selection } from './selection.ts';
 
 export interface RestoreOptions {
@@ -133,6 +140,7 @@ class RestoreRun {
   readonly #threads: number;
   readonly #wholePackBytes: number;
   readonly #isRemote: boolean;
+  readonly #hasVersions: boolean;
   readonly #summary: RestoreSummary = {
     files: 0,
     directories: 0,
@@ -188,6 +196,7 @@ class RestoreRun {
     this.#settler = TargetDirectory.open(target, { ...targetOptions, madeSinceNs });
     if (readdirSync(target).length === 0) this.#freshBelow = Buffer.alloc(0);
     this.#isRemote = storage.objectsFolder === undefined;
+    this.#hasVersions = storage.versions !== undefined;
     this.#threads = workerCount(storage, options.threads);
     const memoryBytes = options.memoryBytes ?? defaultMemoryBytes;
     this.#wholePackBytes = memoryBytes / this.#threads - frameBytesPerWorker;
@@ -437,7 +446,7 @@ class RestoreRun {
     for (const [pack, writer] of window.batches) {
       await this.#pool.ready(this.#signal);
       const batch = writer.finish();
-      const job = await this.#packJob(pack, writer.contentBytes, batch);
+      const job = await this.#packJob(this.#snapshot.packs.idOf(pack)!, writer.contentBytes, batch);
       if (!job) continue;
       const answer = this.#carryOut(job, batch);
       // It shows at the next window, or when this one is settled.
@@ -455,16 +464,29 @@ class RestoreRun {
     this.#settled.catch(() => {});
   }
 
-  async #carryOut(job: RestoreJob, batch: Uint8Array<ArrayBuffer>): Promise<void> {
-    this.#take(await this.#pool.run(job, [batch.buffer]));
+  async #carryOut(job: PackJob, batch: Uint8Array<ArrayBuffer>): Promise<void> {
+    // Sent away, the batch is gone; where there may be an older version of the pack it may be needed once more.
+    const spare = this.#hasVersions ? batch.slice() : undefined;
+    const answer = await this.#pool.run(job, [batch.buffer]);
+    const isDamaged = answer.damage !== undefined || answer.lost.some(({ code }) => code === 'damaged');
+    if (!spare || !isDamaged || !(await this.#objects.recover(job.object.name))) {
+      this.#take(answer);
+      return;
+    }
+    const again = await this.#packJob(job.pack, Infinity, spare);
+    if (!again) return;
+    const second = await this.#pool.run(again, [spare.buffer]);
+    const { kept, problems } = answer;
+    // What the first attempt wrote the second one keeps, or writes again.
+    const written = second.files + second.kept - kept;
+    this.#take({ ...second, files: written, kept, problems: [...problems, ...second.problems] });
   }
 
   async #packJob(
-    number: number,
+    pack: PackId,
     wantedBytes: number,
     batch: Uint8Array<ArrayBuffer>,
-  ): Promise<RestoreJob | undefined> {
-    const pack = this.#snapshot.packs.idOf(number)!;
+  ): Promise<PackJob | undefined> {
     try {
       if (!this.#snapshot.lists(pack))
         throw new SalvageError(

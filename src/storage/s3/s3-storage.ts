@@ -113,12 +113,12 @@ export class S3Storage implements Storage {
     signal?.throwIfAborted();
     // The protocol has no empty range.
     if (range?.length === 0) return (await this.stat(name, signal)) && new Uint8Array(0);
-    return await readObject(this.#bucket, name, this.#versions.preferred(name)?.id, range, signal);
+    return await readObject(this.#bucket, name, this.#versions.preferredOf(name)?.id, range, signal);
   }
 
   async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
     checkObjectName(name);
-    const preferred = this.#versions.preferred(name);
+    const preferred = this.#versions.preferredOf(name);
     if (preferred) return preferred;
     const command = new HeadObjectCommand(this.#target(name));
     try {
@@ -183,6 +183,7 @@ export class S3Storage implements Storage {
 
   async close(): Promise<void> {
     await Promise.resolve();
+    this.#versions.close();
     this.#bucket.destroy();
   }
 

@@ -39,19 +39,31 @@ export class S3Versions implements ObjectVersions {
     this.#notify = notify;
   }
 
-  preferred(name: string): ObjectVersion | undefined {
+  get preferred(): Iterable<ObjectVersion> {
+    return this.#preferred.values();
+  }
+
+  preferredOf(name: string): ObjectVersion | undefined {
     return this.#preferred.get(name);
   }
 
   prefer(version: ObjectVersion): void {
     const { name, superseded } = version;
     this.#preferred.set(name, version);
-    if (!superseded) return;
-    const when = superseded.at ? ` at ${superseded.at.toISOString()}` : '';
-    const what = superseded.by === 'removal' ? 'removed' : 'overwritten';
+    // One is enough to raise the alarm; an attacker may have been at every object there is.
+    if (this.#preferred.size > 1) return;
+    const when = superseded?.at ? ` at ${superseded.at.toISOString()}` : '';
+    const what = superseded?.by === 'removal' ? 'removed' : 'overwritten';
     this.#notify(
-      `"${name}" was ${what}${when}, by somebody with the right to do so. An older version is what was signed: it is used`,
+      `"${name}" was ${what}${when}, by somebody with the right to do so. What was signed is still there as an older version, and that is read`,
     );
+  }
+
+  /** Says how often that was so. */
+  close(): void {
+    const count = this.#preferred.size;
+    if (count > 1) this.#notify(`${count} objects were overwritten or removed, and read from older versions`);
+    this.#preferred.clear();
   }
 
   async read(
