@@ -294,7 +294,10 @@ class Module implements Cryptoki {
           'bad-key',
           `Cannot use the PKCS #11 module "${this.#path}": it has no ${name}`,
         );
-      const prototype = this.#koffi.proto('uint64', Array.from({ length: parameters }, () => 'uint64'));
+      const prototype = this.#koffi.proto(
+        'uint64',
+        Array.from({ length: parameters }, () => 'uint64'),
+      );
       call = this.#koffi.decode(pointer, prototype) as typeof call & {};
       this.#called.set(name, call);
     }

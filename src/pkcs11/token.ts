@@ -89,7 +89,7 @@ export class Token {
         if (!has(tokenFlag.pinInitialized))
           throw this.#problem('log in to', 'it has no user PIN yet', 'Set one with the tool of the token.');
         if (has(tokenFlag.pinFinalTry)) await this.#confirmLastTry(holder);
-        else if (has(tokenFlag.pinCountLow))
+        else if (has(tokenFlag.pinCountLow) && attempt === 0)
           await holder.tell(
             `A wrong PIN was given to the token "${label}" before; after some more it locks itself`,
           );
@@ -181,13 +181,21 @@ export class Token {
       ] as const;
       const { publicKey, privateKey } = this.#cryptoki.generateKeyPair(
         this.#session,
-        [...shared, [attribute.ecParams, p256Parameters], [attribute.verify, false]],
+        [
+          ...shared,
+          [attribute.ecParams, p256Parameters],
+          [attribute.verify, false],
+          [attribute.encrypt, false],
+          [attribute.wrap, false],
+        ],
         [
           ...shared,
           [attribute.private, true],
           [attribute.sensitive, true],
           [attribute.extractable, false],
           [attribute.sign, false],
+          [attribute.decrypt, false],
+          [attribute.unwrap, false],
         ],
       );
       const point = decodePoint(this.#read(publicKey, attribute.ecPoint));
