@@ -17,7 +17,7 @@ export type Fault =
   | 'error'
   /** It happens, but an error is all that the caller hears. */
   | 'lost-reply'
-  /** Neither happens nor answers, until the signal is aborted or a second is over. */
+  /** Neither happens nor answers, until the signal is aborted or a second, or `timeoutMs`, is over. */
   | 'timeout'
   /** create: half of the body is stored under the name, as by a store that is not atomic; read: half comes back. */
   | 'short';
@@ -29,6 +29,9 @@ export interface FaultyStorageOptions {
   readonly plan?: FaultPlan;
   /** Every call takes so long. */
   readonly delayMs?: number;
+  readonly timeoutMs?: number;
+  /** Faults are of the object alone, as the details of their errors say. */
+  readonly ofObject?: boolean;
   /** As on an eventually consistent store: a listing lacks the objects created through the last so many creates. */
   readonly listingLag?: number;
 }
@@ -70,7 +73,7 @@ export class FaultyStorage implements Storage {
     const half = async (): Promise<CreateResult> => {
       const whole = Buffer.concat(body);
       await this.#inner.create(name, [whole.subarray(0, whole.length >>> 1)], signal);
-      throw broken('create', name, 'short');
+      throw this.#broken('create', name, 'short');
     };
     return await this.#create(name, () => this.#inner.create(name, body, signal), half, signal);
   }
@@ -80,12 +83,12 @@ export class FaultyStorage implements Storage {
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<CreateResult> {
-    const none = (): Promise<CreateResult> => Promise.reject(broken('create', name, 'short'));
+    const none = (): Promise<CreateResult> => Promise.reject(this.#broken('create', name, 'short'));
     return await this.#create(name, () => this.#inner.createFromStream(name, body, signal), none, signal);
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    const none = (): Promise<CreateResult> => Promise.reject(broken('create', staged.name, 'short'));
+    const none = (): Promise<CreateResult> => Promise.reject(this.#broken('create', staged.name, 'short'));
     return await this.#create(staged.name, () => this.#inner.createStaged(staged, signal), none, signal);
   }
 
@@ -142,16 +145,17 @@ export class FaultyStorage implements Storage {
     const fault = this.#options.plan?.(this.calls++, call, name);
     if (this.#options.delayMs) await pause(this.#options.delayMs, signal);
     if (fault === 'short' && half) return await half();
-    if (fault === 'timeout') await pause(1000, signal);
-    if (fault && fault !== 'lost-reply') throw broken(call, name, fault);
+    if (fault === 'timeout') await pause(this.#options.timeoutMs ?? 1000, signal);
+    if (fault && fault !== 'lost-reply') throw this.#broken(call, name, fault);
     const result = await work();
-    if (fault) throw broken(call, name, fault);
+    if (fault) throw this.#broken(call, name, fault);
     return result;
   }
-}
 
-function broken(call: StorageCall, name: string, fault: Fault): SalvageError {
-  return new SalvageError('failed', `Cannot ${call} "${name}": ${fault}, on purpose`);
+  #broken(call: StorageCall, name: string, fault: Fault): SalvageError {
+    const details = this.#options.ofObject ? { details: { object: name } } : {};
+    return new SalvageError('failed', `Cannot ${call} "${name}": ${fault}, on purpose`, details);
+  }
 }
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -25,11 +25,12 @@ export async function openHandMade(
   repository: HandMadeRepository,
   id: SnapshotId,
   storage: Storage = repository.storage,
+  signal?: AbortSignal,
 ): Promise<OpenedHandMade> {
   const trusted = { allowedSigners: repository.allowedSigners, principal: handMadePrincipal };
-  const signed = await readSignedSnapshot(storage, id, trusted, new Date());
-  const objects = new SealedObjects(storage, [repository.identity]);
-  return { snapshot: await openSnapshot(storage, signed, objects), objects };
+  const signed = await readSignedSnapshot(storage, id, trusted, new Date(), signal);
+  const objects = new SealedObjects(storage, [repository.identity], signal);
+  return { snapshot: await openSnapshot(storage, signed, objects, signal), objects };
 }
 
 export async function restoreHandMade(

@@ -281,7 +281,8 @@ export class LocalStorage implements Storage {
       throw new SalvageError(
         'failed',
         `Cannot ${what} "${name}" in "${this.description}": ${(cause as Error).message}`,
-        { cause },
+        // A folder that fails as a whole says so object by object: a bad block is the object's alone.
+        { cause, details: { object: name } },
       );
     }
   }
