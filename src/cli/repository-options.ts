@@ -14,12 +14,17 @@ export interface RepositoryFlag {
   readonly sshCommand?: string;
 }
 
-/** Adds --repo. */
+/** Adds --repo and --ssh-command. */
 export function addRepositoryFlag(program: Command): void {
-  program.option(
-    '--repo <url>',
-    'the repository: a path, file:///path or s3://bucket/prefix (default: $SALVAGE_REPOSITORY)',
-  );
+  program
+    .option(
+      '--repo <url>',
+      'the repository: a path, file:///path, sftp://user@host/path or s3://bucket/prefix (default: $SALVAGE_REPOSITORY)',
+    )
+    .option(
+      '--ssh-command <command>',
+      'the ssh program with its arguments, for sftp:// and ssh:// (default: $SALVAGE_SSH, then ssh)',
+    );
 }
 
 /** The repository that --repo or SALVAGE_REPOSITORY names, with the URL as it is to be kept. @throws usage if neither does */
@@ -32,9 +37,10 @@ export async function openRepositoryStorage(
     throw new SalvageError('usage', 'Cannot tell which repository is meant: none is named', {
       hint: 'Name it with --repo, or in SALVAGE_REPOSITORY.',
     });
-  const { env, clock, terminal } = context;
+  const { env, clock, signal, terminal } = context;
   const notify = (message: string): void => terminal.warning(message);
-  const storage = await openStorage(given, { env, clock, sshCommand, notify });
+  const isInteractive = context.stdin.isTerminal;
+  const storage = await openStorage(given, { env, clock, sshCommand, isInteractive, signal, notify });
   context.atEnd(() => storage.close());
   return { storage, url: isLocalUrl(given) && !given.startsWith('file:') ? resolve(given) : given };
 }

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { LocalStorage } from './local/local-storage.ts';
-import { patientRetries, type RetryNotice, type RetrySettings } from './retry/backoff.ts';
+import { patientRetries, retry, type RetryNotice, type RetrySettings } from './retry/backoff.ts';
 import { RetryingStorage } from './retry/retrying-storage.ts';
 import type { Storage } from './storage.ts';
 
@@ -14,6 +14,10 @@ export interface StorageSettings {
   readonly clock: Clock;
   /** The ssh program with its first arguments, as in a shell command; default SALVAGE_SSH, then `ssh`. */
   readonly sshCommand?: string | undefined;
+  /** True if somebody is there to answer what ssh asks: for a passphrase, say. */
+  readonly isInteractive?: boolean | undefined;
+  /** Ends the attempts to connect. */
+  readonly signal?: AbortSignal | undefined;
   /** Told what a user should know while the storage is used: that something was overwritten, say. */
   readonly notify?: ((message: string) => void) | undefined;
 }
@@ -21,6 +25,12 @@ export interface StorageSettings {
 /** By scheme. What a kind of storage needs is loaded only when it is used. */
 const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) => Promise<Storage>>> = {
   file: async (url) => new LocalStorage(filePath(url)),
+  sftp: async (url, settings) => {
+    const { openSftpStorage } = await import('./sftp/open-sftp-storage.ts');
+    const retries = retriesFor(settings);
+    const open = async (): Promise<Storage> => await openSftpStorage(url, { ...settings, resume: retries });
+    return new RetryingStorage(await connect(open, retries, settings.signal), retries);
+  },
   ssh: async (url, settings) => {
     const { openSshStorage } = await import('./ssh/connect-ssh.ts');
     return new RetryingStorage(await openSshStorage(url, settings), retriesFor(settings));
@@ -50,11 +60,30 @@ export function isLocalUrl(url: string): boolean {
   return kind === undefined || kind === 'file';
 }
 
+/** Whoever starts a run may have mistyped the name of the server: they are to hear of it soon. */
+const connectingPatienceMs = 15_000;
+/** One lost connection fails many requests at once. */
+const quietMs = 5000;
+
 /** Patient, and not silent about it. */
 function retriesFor({ clock, notify }: StorageSettings): RetrySettings {
-  const onRetry = ({ error, delayMs }: RetryNotice): void =>
+  let quietUntilMs = 0;
+  const onRetry = ({ error, delayMs }: RetryNotice): void => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs < quietUntilMs) return;
+    quietUntilMs = nowMs + Math.max(delayMs, quietMs);
     notify?.(`${error.message}. Trying again in ${Math.ceil(delayMs / 1000)} s`);
+  };
   return { ...patientRetries, clock, onRetry };
+}
+
+/** Opens what may not be reachable yet. */
+async function connect(
+  open: () => Promise<Storage>,
+  retries: RetrySettings,
+  signal: AbortSignal | undefined,
+): Promise<Storage> {
+  return await retry({ ...retries, patienceMs: connectingPatienceMs }, open, signal);
 }
 
 function filePath(url: string): string {
@@ -69,7 +98,7 @@ function unusable(url: string, state: string, cause?: unknown): SalvageError {
   // A URL may carry a password.
   const shown = url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
   return new SalvageError('usage', `Cannot use the repository "${shown}": ${state}`, {
-    hint: 'Give a path, file:///path or s3://bucket/prefix.',
+    hint: 'Give a path, file:///path, sftp://user@host/path or s3://bucket/prefix.',
     ...(cause === undefined ? {} : { cause }),
   });
 }
