@@ -52,10 +52,11 @@ export interface KnownRepositoryOptions {
 /** Looks at storage once and compares it with the cache; what is lost of that comes from the index objects. */
 export async function readKnownRepository(options: KnownRepositoryOptions): Promise<KnownRepository> {
   const { storage, repositoryId, folder, observer, signal } = options;
-  const [{ committed }, sizes, marks] = await Promise.all([
+  // Before packs are listed: what is removed after this look is known to be marked.
+  const marks = await RemovalMarks.read(storage, signal);
+  const [{ committed }, sizes] = await Promise.all([
     listSnapshots(storage, signal),
     listPacks(storage, signal),
-    RemovalMarks.read(storage, signal),
   ]);
   const cache = new CacheFolder(join(folder, 'cache'), repositoryId);
   const factsPath = join(folder, 'packs');

@@ -23,7 +23,7 @@ export class RemovalMarks {
     this.#packs = packs;
   }
 
-  /** As it stands now. @throws failed if storage cannot be asked */
+  /** As it stands now. To be read before storage is asked which packs there are. @throws failed if storage cannot be asked */
   static async read(storage: Storage, signal?: AbortSignal): Promise<RemovalMarks> {
     const ids = await listKeeperRecords(storage, signal);
     const { packs } = await readOpen(storage, ids, signal);
