@@ -219,15 +219,21 @@ function loadKoffi(): typeof koffiModule {
 }
 
 /**
- * Makes the C library give every larger piece of memory back to the kernel as soon as it is freed. glibc keeps more and
- * more for itself, the larger the pieces are that it has seen; other libraries need no telling. For the whole process.
+ * Gives the kernel all memory that the C library has in stock, of all threads: some milliseconds. glibc keeps what is freed
+ * between pieces that are in use; elsewhere nothing happens.
  */
 export function returnFreedMemory(): void {
-  const mmapThreshold = -3;
+  mallocTrim ??= loadMallocTrim();
+  mallocTrim(0);
+}
+
+let mallocTrim: ((keepBytes: number) => number) | undefined;
+
+function loadMallocTrim(): (keepBytes: number) => number {
   try {
-    loadKoffi().load(null).func('mallopt', 'int', ['int', 'int'])(mmapThreshold, 40_000);
+    return loadKoffi().load(null).func('malloc_trim', 'int', ['size_t']);
   } catch {
-    // Not glibc: nothing to tune.
+    return () => 0;
   }
 }
 

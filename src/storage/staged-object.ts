@@ -1,17 +1,19 @@
 // The seam between worker threads, which run plain synchronous loops, and storage, which is asynchronous. A worker is
-// given the storage's StageSpec (plain data), calls `stageObject` for every object it has finished, and posts the result
-// to the thread that owns the storage:
+// given the storage's StageSpec (plain data), stages every object that it makes, and posts the result to the thread that owns the storage:
 //
-//   worker   const staged = stageObject(spec, name, parts);
+//   worker   const staging = new ObjectStaging(spec);
+//            staging.append(parts); …
+//            const staged = staging.finish(name);
 //            port.postMessage({ …, staged }, stagedTransfer(staged));
 //   owner    await storage.createStaged(staged, signal);
 //
-// For a local folder the worker has then written the bytes itself, into the folder of unfinished uploads, and the owner
+// For a local folder the worker writes the bytes itself as they come, into the folder of unfinished uploads, and the owner
 // only syncs and links the file; for a remote storage the parts travel to the owner without being copied, and the owner
 // uploads them. Either way the object does not exist before `createStaged` has returned: a worker that dies leaves nothing.
 import { closeSync, mkdirSync, openSync, unlinkSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import { toHex } from '../bytes/bytes.ts';
+import { releaseMemory } from '../bytes/release-memory.ts';
 import { randomBytes } from '../clock/random.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 
@@ -33,21 +35,61 @@ export interface StagedObject {
 // Linux takes at most 1024 buffers in one writev.
 const partsPerWrite = 1024;
 
-/**
- * Takes over an object. For a folder its bytes are written before the call returns and `parts` can be reused; else they
- * belong to the staged object. @throws failed if the bytes cannot be written; nothing is left behind then
- */
+/** Takes over an object that is finished: see ObjectStaging. */
 export function stageObject(spec: StageSpec, name: string, parts: readonly Uint8Array[]): StagedObject {
-  let sizeBytes = 0;
-  for (const part of parts) sizeBytes += part.length;
-  if (spec.kind === 'transfer') return { name, sizeBytes, content: { kind: 'parts', parts } };
-  const path = join(spec.folder, toHex(randomBytes(16)));
-  try {
-    writeNewFile(spec.folder, path, parts);
-  } catch (cause) {
-    throw new SalvageError('failed', `Cannot store "${name}": ${(cause as Error).message}`, { cause });
+  const staging = new ObjectStaging(spec);
+  staging.append(parts);
+  return staging.finish(name);
+}
+
+/** An object on its way whose bytes come one after the other, and whose name may be known only at its end. */
+export class ObjectStaging {
+  readonly #spec: StageSpec;
+  readonly #parts: Uint8Array[] = [];
+  #sizeBytes = 0;
+  #file: { readonly fd: number; readonly path: string } | undefined;
+
+  constructor(spec: StageSpec) {
+    this.#spec = spec;
   }
-  return { name, sizeBytes, content: { kind: 'file', path } };
+
+  /**
+   * Takes over parts with their memory: nobody else may look at them any more. For a folder they are written before the
+   * call returns. @throws failed if the bytes cannot be written; nothing is left behind then
+   */
+  append(parts: readonly Uint8Array[]): void {
+    for (const part of parts) this.#sizeBytes += part.length;
+    if (this.#spec.kind === 'transfer') {
+      for (const part of parts) this.#parts.push(part);
+      return;
+    }
+    try {
+      this.#file ??= createFile(this.#spec.folder);
+      writeAllParts(this.#file.fd, parts);
+      for (const part of parts) releaseMemory(part);
+    } catch (cause) {
+      this.discard();
+      throw new SalvageError('failed', `Cannot store an object: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /** @throws failed if nothing was ever written and nothing can be; nothing is left behind then */
+  finish(name: string): StagedObject {
+    // An empty object is one, too.
+    this.append([]);
+    const sizeBytes = this.#sizeBytes;
+    if (!this.#file) return { name, sizeBytes, content: { kind: 'parts', parts: this.#parts } };
+    closeSync(this.#file.fd);
+    return { name, sizeBytes, content: { kind: 'file', path: this.#file.path } };
+  }
+
+  /** Gives up what has been appended. */
+  discard(): void {
+    if (!this.#file) return;
+    closeSync(this.#file.fd);
+    unlinkSync(this.#file.path);
+    this.#file = undefined;
+  }
 }
 
 /** What to pass to `postMessage` so that the parts are moved and not copied. They are gone for the sender then. */
@@ -61,24 +103,14 @@ export function stagedTransfer(staged: StagedObject): ArrayBuffer[] {
   return [...buffers];
 }
 
-function writeNewFile(folder: string, path: string, parts: readonly Uint8Array[]): void {
-  let file: number;
+function createFile(folder: string): { readonly fd: number; readonly path: string } {
+  const path = join(folder, toHex(randomBytes(16)));
   try {
-    file = openSync(path, 'wx', 0o600);
+    return { fd: openSync(path, 'wx', 0o600), path };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    file = openSync(path, 'wx', 0o600);
-  }
-  try {
-    try {
-      writeAllParts(file, parts);
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    unlinkSync(path);
-    throw error;
+    return { fd: openSync(path, 'wx', 0o600), path };
   }
 }
 

@@ -15,6 +15,7 @@ import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { openInput, readPieces } from '../input-file.ts';
 import { JsonEvents, pathJson } from '../json-events.ts';
@@ -128,6 +129,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     agentSocket: context.env['SSH_AUTH_SOCK'],
     signal: context.signal,
   });
+  keepProcessSmall();
   const progress = terminal.startProgress('backing up');
   if (source.kind === 'paths') showTotals(progress, source.walk);
   const events = new JsonEvents(options.json ?? false, context);

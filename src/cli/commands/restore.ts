@@ -11,6 +11,7 @@ import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
 import { JsonEvents, pathJson } from '../json-events.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
@@ -135,6 +136,7 @@ async function run(
     return reportPreview(summary, deleted, context);
   }
 
+  keepProcessSmall();
   const progress = terminal.startProgress('restoring');
   const lost: LostEntry[] = [];
   let summary: RestoreSummary;

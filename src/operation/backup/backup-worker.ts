@@ -1,14 +1,13 @@
 // A worker thread of a backup: one plain loop that reads files, stores what is new of them and answers with ranges.
 import { workerData } from 'node:worker_threads';
 import { systemClock } from '../../clock/clock.ts';
-import { releaseMemory } from '../../bytes/release-memory.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { BlobTable } from '../../repository/cache/blob-table.ts';
 import { packName } from '../../repository/layout.ts';
 import { PackWriter } from '../../repository/pack/pack-writer.ts';
 import { problemOf } from '../../source/source-problem.ts';
 import { SourceFile } from '../../source/source-file.ts';
-import { stageObject, stagedTransfer } from '../../storage/staged-object.ts';
+import { ObjectStaging, stagedTransfer } from '../../storage/staged-object.ts';
 import { BatchOutcome } from './batch-outcome.ts';
 import { ContentStore } from './content-store.ts';
 import { FileContent } from './file-content.ts';
@@ -33,19 +32,23 @@ const kernelTickMs = 20;
 const setup = workerData as WorkerSetup;
 const { port } = setup.inbox;
 const inbox = new Inbox<ToWorker>(setup.inbox);
+/** The pack that is being filled. */
+let openStaging: ObjectStaging | undefined;
 const store = new ContentStore({
   chunkerSeed: setup.chunkerSeed,
   blobs: new BlobTable(setup.blobTable, (pack) => setup.gonePacks[pack] === 1),
   openPack() {
     const { envelope, pack, checkFrames } = inbox.receive(isPermit);
-    const { packTargetBytes: targetBytes, level } = setup;
-    return { number: pack, writer: new PackWriter(envelope, { targetBytes, level, checkFrames }) };
+    const { packTargetBytes: targetBytes, level, stageSpec } = setup;
+    const staging = new ObjectStaging(stageSpec);
+    openStaging = staging;
+    const takeParts = (parts: readonly Uint8Array[]): void => staging.append(parts);
+    return { number: pack, writer: new PackWriter(envelope, { targetBytes, level, checkFrames, takeParts }) };
   },
-  closePack(number, { id, parts, rawBytes, blobs }) {
-    const staged = stageObject(setup.stageSpec, packName(id), parts);
+  closePack(number, { id, rawBytes, blobs }) {
+    const staged = openStaging!.finish(packName(id));
+    openStaging = undefined;
     send({ kind: 'pack', number, id, staged, rawBytes, blobs: blobs.bytes }, stagedTransfer(staged));
-    // A folder has the bytes already.
-    if (staged.content.kind === 'file') for (const part of parts) releaseMemory(part);
   },
 });
 const file = new SourceFile();
@@ -54,6 +57,8 @@ try {
   work();
 } catch (error) {
   if (!(error instanceof RunGivenUp)) send({ kind: 'failed', error: describe(error) });
+} finally {
+  openStaging?.discard();
 }
 port.close();
 

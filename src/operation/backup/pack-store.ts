@@ -2,8 +2,8 @@ import type { Envelope } from '../../age/envelope.ts';
 import { packName } from '../../repository/layout.ts';
 import { BlobList } from '../../repository/pack/blob-list.ts';
 import type { PackTable } from '../../repository/pack/pack-table.ts';
-import { PackWriter, type FinishedPack, type PackWriterOptions } from '../../repository/pack/pack-writer.ts';
-import type { StagedObject } from '../../storage/staged-object.ts';
+import { PackWriter, type PackPadding, type PackWriterOptions } from '../../repository/pack/pack-writer.ts';
+import { ObjectStaging, type StagedObject } from '../../storage/staged-object.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { IndexWriter } from './index-writer.ts';
 import type { JournaledPack, Journal } from './journal.ts';
@@ -22,6 +22,12 @@ export interface PackStoreOptions {
   readonly paranoid: boolean;
   readonly packing: Pick<PackWriterOptions, 'targetBytes' | 'level'>;
   readonly signal: AbortSignal;
+}
+
+export interface OwnPack {
+  readonly number: number;
+  readonly writer: PackWriter;
+  readonly staging: ObjectStaging;
 }
 
 /** The one way of packs into storage: journal, storage, index, in this order. */
@@ -44,11 +50,16 @@ export class PackStore {
     return { kind: 'permit', envelope, pack: this.#options.packs.reserve(), checkFrames };
   }
 
-  /** A pack to fill in this thread. */
-  async open(): Promise<{ readonly number: number; readonly writer: PackWriter }> {
-    const { createEnvelope, packing, packs } = this.#options;
-    const writer = new PackWriter(await createEnvelope(), { ...packing, checkFrames: true });
-    return { number: packs.reserve(), writer };
+  /** A pack to fill in this thread, which goes to `storeTree` or is discarded. */
+  async open(): Promise<OwnPack> {
+    const { createEnvelope, packing, packs, storage } = this.#options;
+    const staging = new ObjectStaging(storage.stageSpec);
+    const writer = new PackWriter(await createEnvelope(), {
+      ...packing,
+      checkFrames: true,
+      takeParts: (parts) => staging.append(parts),
+    });
+    return { number: packs.reserve(), writer, staging };
   }
 
   /** Stores what a worker has finished. */
@@ -62,9 +73,10 @@ export class PackStore {
     await this.#store(number, pack, rawBytes, staged);
   }
 
-  /** Stores a tree pack that this thread has finished. */
-  async storeTree(number: number, { id, parts, sizeBytes, rawBytes, blobs }: FinishedPack): Promise<void> {
-    const staged: StagedObject = { name: packName(id), sizeBytes, content: { kind: 'parts', parts } };
+  /** Stores a tree pack that this thread has filled. */
+  async storeTree({ number, writer, staging }: OwnPack, padding: PackPadding): Promise<void> {
+    const { id, sizeBytes, rawBytes, blobs } = writer.finish(padding);
+    const staged = staging.finish(packName(id));
     await this.#store(number, { id, kind: 'tree', sizeBytes, blobs }, rawBytes, staged);
   }
 

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import type { BlobTable } from '../../repository/cache/blob-table.ts';
 import { ListingReader, ListingWriter, type ListingRecord } from '../../repository/cache/listing.ts';
 import type { PackTable } from '../../repository/pack/pack-table.ts';
-import type { PackWriter } from '../../repository/pack/pack-writer.ts';
+import type { PackPadding } from '../../repository/pack/pack-writer.ts';
 import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
 import {
   encodeRanges,
@@ -14,7 +15,7 @@ import {
 } from '../../repository/tree/content-ranges.ts';
 import { TreeEncoder, type TreeSegment } from '../../repository/tree/tree-encoder.ts';
 import type { PackFacts } from './pack-facts.ts';
-import type { PackStore } from './pack-store.ts';
+import type { OwnPack, PackStore } from './pack-store.ts';
 import type { FinishedDraft, KeptSegment } from './tree-draft.ts';
 
 export interface TreeWriterOptions {
@@ -39,6 +40,18 @@ export interface WrittenTree {
  */
 export async function writeTree(draft: FinishedDraft, options: TreeWriterOptions): Promise<WrittenTree> {
   const writer = new TreeWriter(options);
+  try {
+    return await writeDraft(draft, writer, options);
+  } finally {
+    writer.discard();
+  }
+}
+
+async function writeDraft(
+  draft: FinishedDraft,
+  writer: TreeWriter,
+  options: TreeWriterOptions,
+): Promise<WrittenTree> {
   if (draft.isLastListing) {
     for (const kept of draft.kept) writer.refer(kept);
     return { segments: await writer.finish(), listing: draft.path };
@@ -81,7 +94,7 @@ export async function writeTree(draft: FinishedDraft, options: TreeWriterOptions
 class TreeWriter {
   readonly #options: TreeWriterOptions;
   readonly #segments: { readonly range: ContentRange; readonly first: Buffer }[] = [];
-  #pack: { readonly number: number; readonly writer: PackWriter } | undefined;
+  #pack: OwnPack | undefined;
 
   constructor(options: TreeWriterOptions) {
     this.#options = options;
@@ -111,6 +124,7 @@ class TreeWriter {
     // A file may happen to have the content of a segment: the packs of its kind are for content.
     if (known && facts.get(known.pack)?.kind === 'tree') return this.#list({ ...known, digest }, first);
     const range = { pack: number, offset: writer.add(bytes, digest), length, digest };
+    releaseMemory(bytes);
     if (writer.isFull) await this.#close('full');
     return this.#list(range, first);
   }
@@ -133,10 +147,15 @@ class TreeWriter {
     return range;
   }
 
-  async #close(padding: 'full' | 'last'): Promise<void> {
-    const { number, writer } = this.#pack!;
+  /** Gives up a pack that is not stored: to be called however it ends. */
+  discard(): void {
+    this.#pack?.staging.discard();
+  }
+
+  async #close(padding: PackPadding): Promise<void> {
+    const pack = this.#pack!;
     this.#pack = undefined;
-    await this.#options.store.storeTree(number, writer.finish(padding));
+    await this.#options.store.storeTree(pack, padding);
   }
 }
 

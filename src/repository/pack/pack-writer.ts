@@ -19,13 +19,15 @@ export interface PackWriterOptions {
   readonly level?: number;
   /** Decode every frame again and compare before it is let go: finds bad memory while the source is still there. */
   readonly checkFrames?: boolean;
+  /** Where stored bytes go as soon as they are settled, in order. Default: they are kept for `parts`. */
+  readonly takeParts?: (parts: readonly Uint8Array[]) => void;
 }
 
 /** A pack, encrypted and named, ready to be stored under `packName(id)`. */
 export interface FinishedPack {
   /** SHA-256 of the stored bytes. */
   readonly id: ObjectDigest;
-  /** The stored bytes, in order. */
+  /** The stored bytes, in order; none if they were taken before. */
   readonly parts: readonly Uint8Array[];
   readonly sizeBytes: number;
   readonly rawBytes: number;
@@ -42,7 +44,7 @@ const fullStepBytes = 64 * 1024;
 
 /**
  * Fills one pack (docs/design/format.md "Packs"): blobs go into frames, frames through zstd straight into age's payload.
- * Synchronous, for worker threads. What it holds is the encrypted pack and one frame.
+ * Synchronous, for worker threads. What it holds is one frame, and the encrypted pack if nobody takes it.
  */
 export class PackWriter {
   readonly #header: Uint8Array;
@@ -54,6 +56,7 @@ export class PackWriter {
   readonly #targetBytes: number;
   readonly #level: number;
   readonly #checkFrames: boolean;
+  readonly #takeParts: ((parts: readonly Uint8Array[]) => void) | undefined;
   readonly #frame: Buffer = Buffer.allocUnsafe(limits.sharedFrame);
   #frameBytes = 0;
   #plaintextBytes = 0;
@@ -66,6 +69,7 @@ export class PackWriter {
     this.#targetBytes = Math.min(options.targetBytes ?? smallest, largest);
     this.#level = options.level ?? 3;
     this.#checkFrames = options.checkFrames ?? false;
+    this.#takeParts = options.takeParts;
     this.#header = envelope.header;
     this.#encryptor = new PayloadEncryptor(envelope.fileKey);
     this.#keep([this.#header]);
@@ -152,8 +156,9 @@ export class PackWriter {
     for (const part of parts) {
       this.#hash.update(part);
       this.#storedBytes += part.length;
-      this.#parts.push(part);
+      if (!this.#takeParts) this.#parts.push(part);
     }
+    this.#takeParts?.(parts);
   }
 }
 
