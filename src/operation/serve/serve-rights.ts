@@ -10,17 +10,16 @@ import type { ServeRights } from '../../storage/serve/served.ts';
  */
 export type ServeMode = 'append-only' | 'read-only' | 'create' | 'remove';
 
-/** Folders of the layout: in them only objects of the format are taken. */
+/** Folders of the layout: in them a host creates objects of the format only. Beside them it may have archives. */
 const formatFolders = /^(?:packs|index|snapshots|keeper)(?:\/|$)/;
 
 export function serveRights(mode: ServeMode): ServeRights {
   return {
     mayCreate(name) {
-      if (mode === 'read-only') return false;
+      if (mode !== 'append-only') return mode !== 'read-only';
       const role = roleOf(name);
-      if (!role) return !formatFolders.test(name);
       // A host that took the names of a keeper's records would stand in its way.
-      return role.kind !== 'keeper' || mode !== 'append-only';
+      return role ? role.kind !== 'keeper' : !formatFolders.test(name);
     },
     mayRead: (name) => mode !== 'append-only' || isForHosts(name),
     mayRemove: mode === 'remove',

@@ -176,7 +176,7 @@ function asFailure(what: string, error: unknown): SalvageError {
   if (error instanceof SshFailure) {
     ({ hint } = error);
     if (error.isTransient) cause = new TransientError(message, { cause: error });
-    if (/not found|no such file/i.test(message))
+    if (/not found$/i.test(message))
       hint =
         'salvage must be installed on the server, or the key be tied to "salvage serve" there: see the manual, "Storage over SSH".';
   } else if (error instanceof Refusal) {
