@@ -27,8 +27,9 @@ const packages: Record<string, string> = {
   'ceph-osd': '/usr/bin/ceph-osd',
   radosgw: '/usr/bin/radosgw',
   faketime: '/usr/bin/faketime',
+  rclone: '/usr/bin/rclone',
 };
-const unstable = ['age'];
+const unstable = ['age', 'rclone'];
 
 function apt(args: string[]): boolean {
   const { status } = spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], {

@@ -6,7 +6,8 @@ import { patientRetries, retry, type RetryNotice, type RetrySettings } from './r
 import { RetryingStorage } from './retry/retrying-storage.ts';
 import type { Storage } from './storage.ts';
 
-const scheme = /^([a-z][a-z0-9+.-]*):(?=\/\/|[^/\\])/i;
+// What follows `rclone:` is rclone's own notation, in which a path may stand.
+const scheme = /^(rclone(?=:)|[a-z][a-z0-9+.-]*(?=:(?:\/\/|[^/\\])))/i;
 
 /** What a storage may need to know of the process it serves. */
 export interface StorageSettings {
@@ -34,6 +35,10 @@ const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) =>
   ssh: async (url, settings) => {
     const { openSshStorage } = await import('./ssh/connect-ssh.ts');
     return new RetryingStorage(await openSshStorage(url, settings), retriesFor(settings));
+  },
+  rclone: async (url, settings) => {
+    const { openRclone } = await import('./rclone/open-rclone.ts');
+    return new RetryingStorage(openRclone(url, settings), retriesFor(settings));
   },
   s3: async (url, settings) => {
     const { openS3 } = await import('./s3/open-s3.ts');

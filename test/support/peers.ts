@@ -15,3 +15,6 @@ export const age13Folder: string = join(root, '.cache', 'peers', 'age', 'usr', '
 export const age13: string = join(age13Folder, 'age');
 /** Debian 12's age (1.1). */
 export const age11 = '/usr/bin/age';
+
+/** The folder of the newest rclone. */
+export const newestRclone: string = join(root, '.cache', 'peers', 'rclone', 'usr', 'bin');
