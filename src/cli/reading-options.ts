@@ -8,6 +8,7 @@ import {
   selectSnapshot,
 } from '../operation/open-repository.ts';
 import { openSnapshot, type OpenSnapshot } from '../operation/open-snapshot.ts';
+import { describeRemoval, listRemovedSnapshots } from '../operation/reading/removed-snapshots.ts';
 import { SealedObjects } from '../operation/reading/sealed-objects.ts';
 import {
   readSignedSnapshot,
@@ -129,6 +130,11 @@ export class RepositoryReader {
     const { committed } = await listSnapshots(this.storage, this.#context.signal);
     // What tells an empty repository from none.
     if (committed.length === 0) await readRepositoryJson(this.storage, this.#context.signal);
+    const removed = await listRemovedSnapshots(this.storage, this.#context.signal);
+    // Retention never removes the newest one: that is somebody's attempt to have an older one restored.
+    const last = removed.at(-1);
+    const newest = committed.at(-1);
+    if (last && (!newest || last.id > newest.id)) this.#context.terminal.warning(describeRemoval(last));
     return selectSnapshot(committed, selector);
   }
 

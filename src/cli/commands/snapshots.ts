@@ -29,17 +29,24 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   const opened = identities.length > 0 ? objects : undefined;
   const rows: string[][] = [];
   let troubles = 0;
+  let removed = 0;
   for await (const snapshot of describeSnapshots(storage, trusted, opened, context.signal)) {
     if (snapshot.trouble) {
       troubles++;
       context.terminal.warning(snapshot.trouble.message);
     }
+    if (snapshot.removed) removed++;
     if (options.json) await context.stdout.write(`${JSON.stringify(asJson(snapshot))}\n`);
     else rows.push(asRow(snapshot, opened !== undefined));
   }
   if (!options.json)
     await context.stdout.write(
       rows.length === 0 ? 'No snapshots yet.\n' : formatTable(columns(opened !== undefined), rows),
+    );
+  if (removed > 0)
+    context.terminal.warning(
+      `${removed} of the snapshots were removed, by a keeper or by an attacker; older versions of their objects are left`,
+      'restore them by their whole ids, for as long as storage keeps the versions',
     );
   if (troubles > 0)
     throw new SalvageError('damaged', `Cannot trust ${troubles} of the snapshots, each named above`, {
@@ -59,7 +66,7 @@ function columns(opened: boolean): Column[] {
   return opened ? [...known, { title: 'HOST' }, { title: 'PATHS' }, { title: 'TAGS' }] : known;
 }
 
-function asRow({ id, signature, facts, root }: SnapshotDescription, opened: boolean): string[] {
+function asRow({ id, signature, facts, root, removed }: SnapshotDescription, opened: boolean): string[] {
   const row = [
     String(sequenceOf(id)),
     id,
@@ -72,10 +79,11 @@ function asRow({ id, signature, facts, root }: SnapshotDescription, opened: bool
         ? `good: ${signature.principal}`
         : 'not checked',
   ];
+  if (removed) row[5] += ', REMOVED';
   return opened ? [...row, root?.host ?? '-', root?.paths.join(' ') ?? '-', root?.tags.join(' ') ?? ''] : row;
 }
 
-function asJson({ id, signature, facts, root, trouble }: SnapshotDescription): object {
+function asJson({ id, signature, facts, root, trouble, removed }: SnapshotDescription): object {
   return {
     id,
     sequence: sequenceOf(id),
@@ -86,6 +94,7 @@ function asJson({ id, signature, facts, root, trouble }: SnapshotDescription): o
     labels: facts?.labels ?? {},
     signature: signature ?? { state: 'bad' },
     ...(root && { host: root.host, paths: root.paths, tags: root.tags, statistics: root.statistics }),
+    ...(removed && { removed: removed.at?.toISOString() ?? true }),
     ...(trouble && { trouble: trouble.message }),
   };
 }

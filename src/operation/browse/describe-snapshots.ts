@@ -6,6 +6,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
+import { listRemovedSnapshots, type RemovedSnapshot } from '../reading/removed-snapshots.ts';
 import {
   readSignedSnapshot,
   readSnapshotJson,
@@ -23,10 +24,12 @@ export interface SnapshotDescription {
   /** Only with an identity. */
   readonly root: SnapshotRoot | undefined;
   readonly trouble: SalvageError | undefined;
+  /** Storage lists it no more, but keeps older versions. */
+  readonly removed: RemovedSnapshot | undefined;
 }
 
 /**
- * Every snapshot, in order. @throws no-repository; no-identity-match if there are identities and none fits; failed if
+ * Every snapshot, in order, and those that were removed and can still be read. @throws no-repository; no-identity-match if there are identities and none fits; failed if
  * storage cannot be listed
  */
 export async function* describeSnapshots(
@@ -37,7 +40,10 @@ export async function* describeSnapshots(
 ): AsyncGenerator<SnapshotDescription> {
   const { committed } = await listSnapshots(storage, signal);
   if (committed.length === 0) await readRepositoryJson(storage, signal);
-  for (const { id } of committed) {
+  const removed = new Map(
+    (await listRemovedSnapshots(storage, signal)).map((snapshot) => [snapshot.id, snapshot]),
+  );
+  for (const id of [...committed.map(({ id }) => id), ...removed.keys()].sort()) {
     signal?.throwIfAborted();
     let signature: SignatureState | undefined;
     let facts: SnapshotJson | undefined;
@@ -51,8 +57,10 @@ export async function* describeSnapshots(
     } catch (error) {
       if (!(error instanceof SalvageError) || !['damaged', 'bad-signature', 'failed'].includes(error.code))
         throw error;
+      // Nothing good is left of it: it is merely gone.
+      if (removed.has(id)) continue;
       trouble = error;
     }
-    yield { id, signature, facts, root, trouble };
+    yield { id, signature, facts, root, trouble, removed: removed.get(id) };
   }
 }

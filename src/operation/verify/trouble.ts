@@ -18,6 +18,10 @@ export type TroubleKind =
   | 'truncated-object'
   /** Other bytes than there should be. */
   | 'changed-object'
+  /** Somebody wrote over it or removed it; storage keeps older versions, and the right one is among them. */
+  | 'superseded-object'
+  /** A snapshot of which only older versions are left; they are good. */
+  | 'removed-snapshot'
   /** Opened with the identity, something is not as the format demands. */
   | 'damaged-content'
   /** Storage could not be asked: nothing is known, and that is not good enough. */

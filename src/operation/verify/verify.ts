@@ -13,9 +13,11 @@ import {
   type SnapshotFile,
 } from '../../repository/layout.ts';
 import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
-import type { Storage } from '../../storage/storage.ts';
+import type { ObjectVersion, Storage } from '../../storage/storage.ts';
 import { groupSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
+import { findByDigest } from '../reading/find-original.ts';
+import { describeRemoval, listRemovedSnapshots } from '../reading/removed-snapshots.ts';
 import { SealedObjects } from '../reading/sealed-objects.ts';
 import {
   readSignedSnapshot,
@@ -127,10 +129,15 @@ class Verification {
     const signed: SignedSnapshot[] = [];
     const links: ChainLink[] = [];
     let newest = new Date(0);
-    for (const { id } of committed) {
+    const removed = await this.#listRemoved();
+    const all = [...committed.map(({ id }) => id), ...removed.keys()].sort();
+    for (const id of all) {
       this.#signal?.throwIfAborted();
-      const found = await this.#readSnapshot(id, repository, newest);
+      const trouble = removed.get(id);
+      // Of what was removed, what cannot be read any more is merely missing, and the chain tells.
+      const found = await this.#readSnapshot(id, repository, newest, !trouble);
       if (!found) continue;
+      if (trouble) this.#find(trouble);
       signed.push(found.signed);
       links.push(found.link);
       newest = later(newest, snapshotTime(id));
@@ -140,16 +147,17 @@ class Verification {
     const named = new Set(committed.filter(({ id }) => !good.has(id)).map(({ id }) => sequenceOf(id)));
     for (const trouble of checkChain(links, this.#options.remembered(repository), named)) this.#find(trouble);
     for (const { id, checksums } of signed) {
-      for (const pack of checksums.packs) this.#expect(packName(pack), pack, id);
-      for (const index of checksums.indexes) this.#expect(indexName(index), index, id);
+      for (const pack of checksums.packs) await this.#expect(packName(pack), pack, id);
+      for (const index of checksums.indexes) await this.#expect(indexName(index), index, id);
     }
     await this.#readObjects(signed);
+    for (const version of this.#storage.versions?.preferred ?? []) this.#findSuperseded(version, removed);
     const head = links.at(-1);
     return {
       repository,
       troubles: this.#troubles,
       snapshots: signed.length,
-      unfinished: unfinished.length,
+      unfinished: unfinished.filter((id) => !removed.has(id)).length,
       objects: this.#listed.size + 2 * signed.length,
       unlisted: [...this.#stored.keys()].filter((name) => !this.#listed.has(name)).length,
       objectsRead: this.#objectsRead,
@@ -191,6 +199,7 @@ class Verification {
     id: SnapshotId,
     repository: RepositoryId,
     notBefore: Date,
+    isListed: boolean,
   ): Promise<{ readonly signed: SignedSnapshot; readonly link: ChainLink } | undefined> {
     try {
       const time = later(notBefore, snapshotTime(id));
@@ -205,22 +214,45 @@ class Verification {
       return { signed, link: { id, sequence, digest: signed.digest, previous } };
     } catch (error) {
       const kind = troubleKindOf(error, 'damaged-snapshot');
-      this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
+      if (isListed) this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
       return undefined;
     }
   }
 
-  #expect(name: string, digest: ObjectDigest, snapshot: SnapshotId): void {
+  async #expect(name: string, digest: ObjectDigest, snapshot: SnapshotId): Promise<void> {
     if (this.#listed.has(name)) return;
     this.#listed.set(name, digest);
     const size = this.#stored.get(name);
     if (size !== undefined && size > 0) return;
+    if (await findByDigest(this.#storage, name, digest, this.#signal)) return;
     this.#bad.add(name);
     const message =
       size === 0
         ? `"${name}" is empty. Snapshot ${snapshot} needs it.`
         : `"${name}" is missing. Snapshot ${snapshot} needs it.`;
     this.#find({ kind: size === 0 ? 'truncated-object' : 'missing-object', object: name, snapshot, message });
+  }
+
+  // ---- Older versions, where storage keeps them
+
+  async #listRemoved(): Promise<Map<SnapshotId, Trouble>> {
+    const removed = await listRemovedSnapshots(this.#storage, this.#signal);
+    return new Map(
+      removed.map((snapshot) => {
+        const message = `${describeRemoval(snapshot)}.`;
+        return [snapshot.id, { kind: 'removed-snapshot', snapshot: snapshot.id, message }];
+      }),
+    );
+  }
+
+  /** An older version had to stand in: what is there now is not what was signed. */
+  #findSuperseded({ name, superseded }: ObjectVersion, removed: ReadonlyMap<SnapshotId, Trouble>): void {
+    const role = roleOf(name);
+    if (role?.kind === 'snapshot' && removed.has(role.id)) return;
+    const what = superseded?.by === 'removal' ? 'removed' : 'overwritten';
+    const when = superseded?.at ? ` at ${superseded.at.toISOString()}` : '';
+    const message = `"${name}" was ${what}${when}. What was signed is still there as an older version, which restore reads.`;
+    this.#find({ kind: 'superseded-object', object: name, message });
   }
 
   // ---- Reading
@@ -240,7 +272,7 @@ class Verification {
     const answers = new Set<Promise<void>>();
     const run: RunJob = async (name, job) => {
       await pool.ready(this.#signal);
-      const answer = this.#take(name, pool.run(job)).finally(() => answers.delete(answer));
+      const answer = this.#take(name, job.digest, pool.run(job)).finally(() => answers.delete(answer));
       answer.catch(() => {});
       answers.add(answer);
       return { done: answer };
@@ -261,13 +293,16 @@ class Verification {
     return new WorkerPool(file, count, this.#storage, undefined, this.#signal);
   }
 
-  async #take(name: string, answer: Promise<VerifyAnswer>): Promise<void> {
+  async #take(name: string, digest: ObjectDigest, answer: Promise<VerifyAnswer>): Promise<void> {
     const { bytes, blobs, troubles } = await answer;
     this.#bytesRead += bytes;
     this.#blobs += blobs;
     if (bytes > 0) this.#objectsRead++;
-    for (const { kind, message } of troubles) this.#find({ kind, message, object: name });
-    if (troubles.length > 0) this.#bad.add(name);
+    if (troubles.length > 0) {
+      this.#bad.add(name);
+      const isFound = await findByDigest(this.#storage, name, digest, this.#signal);
+      for (const { kind, message } of isFound ? [] : troubles) this.#find({ kind, message, object: name });
+    }
     this.#observer.onProgress(bytes, 1);
   }
 
