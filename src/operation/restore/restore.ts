@@ -518,6 +518,8 @@ class RestoreRun {
   }
 
   #take(answer: RestoreAnswer): void {
+    // What a worker could not read then is not lost: nobody waited for it.
+    this.#signal?.throwIfAborted();
     const { files, kept, bytes, lost, problems, damage, fatal } = answer;
     this.#summary.files += files;
     this.#summary.kept += kept;
@@ -619,7 +621,10 @@ class RestoreRun {
   #loseBecause(path: Buffer, code: ErrorCode, message: string): void {
     this.#summary.lost++;
     if (this.#options.check) this.#lostPaths.add(path.toString('latin1'));
-    this.#observer.onLost({ path, code, message });
+    const shown = showPath(path);
+    const isNamed = message.includes(`"${shown}"`);
+    const sentence = isNamed ? message : `Cannot restore "${shown}": ${message.replace(/^Cannot/, 'cannot')}`;
+    this.#observer.onLost({ path, code, message: sentence });
   }
 
   #loseSegment({ first, next, error }: LostSegment): void {

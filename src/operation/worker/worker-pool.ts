@@ -49,7 +49,8 @@ export class WorkerPool<Job, Answer> {
       });
       const thread: Thread<Answer> = { worker, granted, waiting: [] };
       worker.on('message', (answer: Answer) => {
-        thread.waiting.shift()!.resolve(answer);
+        // After a failure nobody waits any more.
+        thread.waiting.shift()?.resolve(answer);
         this.#wake();
       });
       worker.on('error', (error) => this.#fail(error));
