@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { azuriteMain } from '../test/support/peers.ts';
 
 const root = join(import.meta.dirname, '..');
 const cache = join(root, '.cache', 'peers');
@@ -23,11 +24,18 @@ const packages: Record<string, string> = {
   expect: '/usr/bin/expect',
   strace: '/usr/bin/strace',
   python3: '/usr/bin/python3',
+  softhsm2: '/usr/bin/softhsm2-util',
   'ceph-mon': '/usr/bin/ceph-mon',
   'ceph-osd': '/usr/bin/ceph-osd',
   radosgw: '/usr/bin/radosgw',
   faketime: '/usr/bin/faketime',
   rclone: '/usr/bin/rclone',
+};
+const azurite = {
+  version: '3.37.0',
+  before: '2026-11-20',
+  folder: join(cache, 'azurite'),
+  main: azuriteMain,
 };
 const unstable = ['age', 'rclone'];
 
@@ -63,6 +71,24 @@ export function preparePeers(): void {
   }
   const wanted = unstable.filter((name) => !existsSync(join(cache, name, 'usr/bin', name)));
   if (wanted.length > 0) unpackFromUnstable(wanted);
+  if (!existsSync(azurite.main)) installAzurite();
+}
+
+/** Too large to be a dependency that every developer's `npm ci` brings in; what it depends on is pinned by the date. */
+function installAzurite(): void {
+  console.error(`fetching Azurite ${azurite.version}, a server of Azure Blob Storage, into .cache/peers`);
+  mkdirSync(azurite.folder, { recursive: true });
+  const { status } = spawnSync(
+    'npm',
+    [
+      ...['install', '--prefix', azurite.folder, '--ignore-scripts', '--no-audit', '--no-fund'],
+      ...['--loglevel=error', `--before=${azurite.before}`, `azurite@${azurite.version}`],
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  if (status === 0) return;
+  console.error('Azurite could not be fetched. Tests without it: SALVAGE_TEST_WITHOUT_PEERS=1 npm test');
+  process.exit(1);
 }
 
 /** The path of a program's newest version, unpacked from Debian unstable if it is not there yet. */
