@@ -77,7 +77,7 @@ async function countWhole(storage: Storage): Promise<number> {
 type Side = 'source' | 'target';
 type Disturbance = Fault | 'stopped';
 
-async function disturb(side: Side, disturbance: Disturbance, at: number): Promise<void> {
+async function disturb(side: Side, disturbance: Disturbance, at: number, ofObject = false): Promise<void> {
   const what = `${disturbance} at call ${at} of the ${side}`;
   const target = new MemoryStorage();
   const stop = new AbortController();
@@ -89,8 +89,9 @@ async function disturb(side: Side, disturbance: Disturbance, at: number): Promis
     stop.abort(new SalvageError('interrupted', 'Interrupted'));
     return undefined;
   };
-  const source = side === 'source' ? new FaultyStorage(repository.storage, { plan }) : repository.storage;
-  const disturbed = side === 'target' ? new FaultyStorage(target, { plan }) : target;
+  const options = { plan, timeoutMs: 50, ofObject };
+  const source = side === 'source' ? new FaultyStorage(repository.storage, options) : repository.storage;
+  const disturbed = side === 'target' ? new FaultyStorage(target, options) : target;
   try {
     const { troubles } = await run(source, disturbed, stop.signal);
     // Half of nothing is nothing; and who is stopped at the last step has done it all.
@@ -130,6 +131,9 @@ describe('copy with faults', () => {
       test(`${disturbance} at any call of the ${side}`, async () => {
         const calls = await callsOf(side);
         assert.ok(calls > 20);
-        await Promise.all(Array.from({ length: calls }, (_, at) => disturb(side, disturbance, at)));
+        for (const ofObject of side === 'source' && disturbance !== 'stopped' ? [false, true] : [false])
+          await Promise.all(
+            Array.from({ length: calls }, (_, at) => disturb(side, disturbance, at, ofObject)),
+          );
       });
 });

@@ -60,7 +60,7 @@ export function register(program: Command, context: CliContext): void {
     .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
     .option(
       '--ssh-command <command>',
-      'the ssh program with its first arguments (default: $SALVAGE_SSH, then ssh)',
+      'the ssh program with its arguments, for sftp:// and ssh:// (default: $SALVAGE_SSH, then ssh)',
     )
     .option('-n, --dry-run', 'say what would be copied, and store nothing')
     .option('--json', 'print what happens as it happens, one JSON object to a line')
@@ -137,7 +137,10 @@ async function run(from: string, to: string, options: Options, context: CliConte
 }
 
 async function open(url: string, { sshCommand }: Options, context: CliContext): Promise<Storage> {
-  const storage = await openStorage(url, { env: context.env, clock: context.clock, sshCommand });
+  const { env, clock, signal, terminal } = context;
+  const notify = (message: string): void => terminal.warning(message);
+  const isInteractive = context.stdin.isTerminal;
+  const storage = await openStorage(url, { env, clock, sshCommand, isInteractive, signal, notify });
   context.atEnd(() => storage.close());
   return storage;
 }

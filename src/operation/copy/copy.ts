@@ -19,11 +19,13 @@ import { readReadme, readRecoverScript } from '../../repository/recovery/recover
 import { decodeRepositoryJson } from '../../repository/repository-json.ts';
 import { checksumsDigest, decodeChecksums } from '../../repository/snapshot/checksums.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { checkDigest, readBounded, readRequired } from '../reading/read-object.ts';
+import { findByDigest, tellsOfDamage } from '../reading/find-original.ts';
+import { checkDigest, readBounded, readDigested, readRequired } from '../reading/read-object.ts';
 import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { Milestones } from './milestones.ts';
 import {
+  isOfObject,
   planCopy,
   type CopyPlan,
   type PlannedObject,
@@ -65,8 +67,8 @@ export interface CopyResult {
 const usualMemoryBytes = 256 * 1024 * 1024;
 /** What keeps a link full where round trips are long and objects small. */
 const mostInFlight = 16;
-/** Storage that fails so often without once doing what it is asked is not there. */
-const mostFailuresInARow = 8;
+/** Where so many objects cannot be read, one after the other, more is broken than they. */
+const mostFailuresInARow = 32;
 /** Snapshots that are made ready together and made durable at once. */
 const mostPreparedTogether = 8;
 /** Between two such pieces others have their turn. */
@@ -190,29 +192,45 @@ class CopyRun {
     const { name, digest, sizeBytes, replaces } = object;
     using _ = await this.#budget.hold(sizeBytes);
     signal.throwIfAborted();
-    const bytes = await this.#readSource(name, async () => {
-      const bytes = await readRequired(this.#source, name, sizeBytes, signal);
-      await checkDigestInPieces(name, bytes, digest);
-      return bytes;
-    });
+    const bytes = await this.#readSource(name, () => this.#readObject(name, sizeBytes, digest, signal));
     if (bytes && (await this.#place(name, bytes, replaces, signal))) {
       this.#absent.delete(name);
       this.objects++;
-      this.bytes += sizeBytes;
+      this.bytes += bytes.length;
       releaseMemory(bytes);
     }
     this.#observer.onProgress(sizeBytes, 1);
   }
 
-  /** Undefined if it cannot be had, which has been told then. @throws failed when the source fails and fails */
+  async #readObject(
+    name: string,
+    sizeBytes: number,
+    digest: ObjectDigest,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const read = async (mostBytes: number): Promise<Uint8Array> => {
+      const bytes = await readRequired(this.#source, name, mostBytes, signal);
+      await checkDigestInPieces(name, bytes, digest);
+      return bytes;
+    };
+    try {
+      return await read(sizeBytes);
+    } catch (error) {
+      if (!tellsOfDamage(error) || !(await findByDigest(this.#source, name, digest, signal))) throw error;
+      return await read(limits.storedObject);
+    }
+  }
+
+  /** Undefined if it cannot be had, which has been told then. @throws failed when the source as a whole fails */
   async #readSource<T>(object: string, read: () => Promise<T>): Promise<T | undefined> {
     try {
       const result = await read();
       this.#failuresInARow = 0;
       return result;
     } catch (error) {
+      if (!isOfObject(error)) throw error;
       const kind = troubleKindOf(error, 'changed-object');
-      this.#observer.onTrouble({ kind, object, message: (error as SalvageError).message });
+      this.#observer.onTrouble({ kind, object, message: error.message });
       if (kind === 'unreadable' && ++this.#failuresInARow >= mostFailuresInARow) throw error;
       return undefined;
     }
@@ -278,19 +296,16 @@ class CopyRun {
     const sizes = ['SHA256SUMS', 'snapshot.json', 'root.age'] as const;
     using _ = await this.#budget.hold(sizes.reduce((sum, file) => sum + (files.get(file) ?? 0), 0));
     signal.throwIfAborted();
-    const read = (file: SnapshotFile, most: number): Promise<Uint8Array> =>
-      readRequired(this.#source, nameOf(file), Math.min(files.get(file) ?? 0, most), signal);
     const content = await this.#readSource(nameOf('SHA256SUMS'), async () => {
-      const [list, json, root] = await Promise.all([
-        read('SHA256SUMS', limits.checksums),
-        read('snapshot.json', limits.snapshotJson),
-        read('root.age', limits.storedObject),
-      ]);
+      const list = await readRequired(this.#source, nameOf('SHA256SUMS'), limits.checksums, signal);
       if (checksumsDigest(list) !== digest)
         throw damagedObject(nameOf('SHA256SUMS'), 'it is another one than a moment ago');
       const checksums = decodeChecksums(list, id);
-      checkDigest(nameOf('snapshot.json'), json, checksums.snapshotJson);
-      checkDigest(nameOf('root.age'), root, checksums.root);
+      const { snapshotJson: jsonDigest, root: rootDigest } = checksums;
+      const [json, root] = await Promise.all([
+        readDigested(this.#source, nameOf('snapshot.json'), limits.snapshotJson, jsonDigest, signal),
+        readDigested(this.#source, nameOf('root.age'), limits.storedObject, rootDigest, signal),
+      ]);
       return { list, json, root, checksums };
     });
     if (!content) return this.#leaveOut(id, 'its own files are damaged');

@@ -9,9 +9,10 @@ import {
 import { indexName, packName, repositoryName, snapshotFileName } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
 import { decodeRepositoryJson } from '../../repository/repository-json.ts';
-import { decodeSnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
+import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readRepositoryJson, type StoredSnapshot } from '../open-repository.ts';
+import { tellsOfDamage } from '../reading/find-original.ts';
 import { checkDigest, readBounded, readRequired } from '../reading/read-object.ts';
 import {
   checkSignedFiles,
@@ -52,6 +53,7 @@ export interface PlanObserver {
 export interface PlannedObject {
   readonly name: string;
   readonly digest: ObjectDigest;
+  /** As listed in the source. */
   readonly sizeBytes: number;
   /** What the target has under the name has another size: it is not what the name says, or this is not. */
   readonly replaces: boolean;
@@ -167,7 +169,7 @@ class Planner {
     const links: ChainLink[] = [];
     let time = new Date(0);
     for await (const [id, loaded] of prefetch(read, listsAhead, (id) => this.#load(id))) {
-      const checked = this.#check(id, loaded, time);
+      const checked = await this.#check(id, loaded, time);
       if (!checked) continue;
       const { signed, link, armored } = checked;
       time = later(time, snapshotTime(id));
@@ -250,22 +252,18 @@ class Planner {
       ]);
       return { files, json };
     } catch (error) {
-      if (!(error instanceof SalvageError) || this.#signal.aborted) throw error;
+      if (this.#signal.aborted || !isOfObject(error)) throw error;
       return error;
     }
   }
 
-  #check(
+  async #check(
     id: SnapshotId,
     loaded: LoadedSnapshot | SalvageError,
     notBefore: Date,
-  ): { signed: SignedSnapshot; link: ChainLink; armored: Uint8Array } | undefined {
+  ): Promise<{ signed: SignedSnapshot; link: ChainLink; armored: Uint8Array } | undefined> {
     try {
-      if (loaded instanceof SalvageError) throw loaded;
-      const { files, json: bytes } = loaded;
-      const signed = checkSignedFiles(id, files, this.#options.trusted, later(notBefore, snapshotTime(id)));
-      checkDigest(snapshotFileName(id, 'snapshot.json'), bytes, signed.checksums.snapshotJson);
-      const json = decodeSnapshotJson(bytes, id);
+      const { signed, json, files } = await this.#decode(id, loaded, later(notBefore, snapshotTime(id)));
       if (json.repository !== this.#repository) {
         const message = `Snapshot ${id} belongs to another repository, ${json.repository}.`;
         this.#observer.onTrouble({ kind: 'foreign', snapshot: id, message });
@@ -284,6 +282,25 @@ class Planner {
     }
   }
 
+  async #decode(id: SnapshotId, loaded: LoadedSnapshot | SalvageError, time: Date): Promise<DecodedSnapshot> {
+    const { source, trusted } = this.#options;
+    const decode = (from: LoadedSnapshot | SalvageError): DecodedSnapshot => {
+      if (from instanceof SalvageError) throw from;
+      const signed = checkSignedFiles(id, from.files, trusted, time);
+      checkDigest(snapshotFileName(id, 'snapshot.json'), from.json, signed.checksums.snapshotJson);
+      return { signed, json: decodeSnapshotJson(from.json, id), files: from.files };
+    };
+    try {
+      return decode(loaded);
+    } catch (error) {
+      if (!source.versions || !tellsOfDamage(error)) throw error;
+      // Reading them one by one finds what they were before somebody wrote over them.
+      const signed = await readSignedSnapshot(source, id, trusted, time, this.#signal);
+      await readSnapshotJson(source, signed, this.#signal);
+      return decode(await this.#load(id));
+    }
+  }
+
   #need({ id, checksums }: SignedSnapshot, shard: Shard | undefined): void {
     for (const pack of checksums.packs)
       if (!shard || isInShard(pack, shard)) this.#needObject(packName(pack), pack, id);
@@ -297,8 +314,10 @@ class Planner {
     const present = this.#theirs.sizes.get(name);
     const isUsable = sizeBytes !== undefined && sizeBytes > 0 && sizeBytes <= limits.storedObject;
     if (present !== undefined && present > 0 && (present === sizeBytes || !isUsable)) return;
-    if (isUsable) {
-      this.#objects.set(name, { name, digest, sizeBytes, replaces: present !== undefined });
+    if (isUsable || this.#options.source.versions) {
+      // What somebody wrote over or removed may be found; its size is not known then.
+      const size = isUsable ? sizeBytes : 0;
+      this.#objects.set(name, { name, digest, sizeBytes: size, replaces: present !== undefined });
       return;
     }
     this.#lost.add(name);
@@ -389,6 +408,18 @@ class Planner {
 interface LoadedSnapshot {
   readonly files: SignedFiles;
   readonly json: Uint8Array;
+}
+
+interface DecodedSnapshot {
+  readonly signed: SignedSnapshot;
+  readonly json: SnapshotJson;
+  readonly files: SignedFiles;
+}
+
+/** False if it is not this object that fails but storage as a whole: there is no use in asking for the others then. */
+export function isOfObject(error: unknown): error is SalvageError {
+  if (!(error instanceof SalvageError) || error.code === 'interrupted') return false;
+  return error.code !== 'failed' || error.details['object'] !== undefined;
 }
 
 function later(a: Date, b: Date): Date {
