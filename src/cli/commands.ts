@@ -120,6 +120,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'let one client at a folder of this machine, over SSH: the append-only door',
     load: () => import('./commands/serve.ts'),
   },
+  pull: {
+    group: 'repository',
+    summary: 'run the backup on a host over SSH, and store what it encrypts here (keeper)',
+    load: () => import('./commands/pull.ts'),
+  },
   'recovery-kit': {
     group: 'repository',
     summary: 'print one page with what a stranger needs to restore',

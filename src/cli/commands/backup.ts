@@ -17,6 +17,7 @@ import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { describeProblem } from '../describe-problem.ts';
+import { keeperUrl, openHostStorage } from '../host-storage.ts';
 import { openInput, readPieces } from '../input-file.ts';
 import { JsonEvents, pathJson } from '../json-events.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
@@ -25,7 +26,6 @@ import {
   addRepositoryFlag,
   cacheFolderOf,
   hostConfigurations,
-  openRepositoryStorage,
   type RepositoryFlag,
 } from '../repository-options.ts';
 import { showTotals } from '../show-totals.ts';
@@ -121,7 +121,9 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
   const source = planSource(paths, options, context);
   if (options.nice !== undefined) setPriority(options.nice);
-  const { storage } = await openRepositoryStorage(options, context);
+  if (options.repo === keeperUrl && options.json)
+    throw new SalvageError('usage', 'Cannot print JSON: standard output is the keeper that pulls');
+  const { storage } = await openHostStorage(options, context);
   const { id } = await readRepositoryJson(storage, signal);
   const host = hostConfigurations(context).require(id, storage.description);
   const signer = await loadSigner(host.signingKey, {

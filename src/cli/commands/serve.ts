@@ -1,5 +1,3 @@
-import { Socket } from 'node:net';
-import { fstatSync } from 'node:fs';
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { openServedFolder } from '../../operation/serve/serve-folder.ts';
@@ -8,6 +6,7 @@ import { serveStorage, usualTimeouts } from '../../storage/serve/serve-connectio
 import { largestObjectBytes } from '../../storage/storage.ts';
 import type { CliContext } from '../context.ts';
 import { parseSize } from '../parse-size.ts';
+import { openStdioStreams } from '../stdio-streams.ts';
 
 interface Options {
   readonly stdio?: boolean;
@@ -75,7 +74,7 @@ async function run(options: Options, context: CliContext): Promise<void> {
     connections: parseCount(options.maxConnections, '--max-connections', 1000),
   };
   const idle = parseCount(options.idleTimeout, '--idle-timeout', 86_400) * 1000;
-  const { input, output } = openStreams(context);
+  const { input, output } = openStdioStreams(context, 'a client');
   await serveStorage({
     input,
     output,
@@ -88,25 +87,6 @@ async function run(options: Options, context: CliContext): Promise<void> {
     clock: context.clock,
     signal: context.signal,
   });
-}
-
-/** Not the process's own streams: those write to pipes synchronously, and a client that reads nothing would stop us. */
-function openStreams(context: CliContext): { readonly input: Socket; readonly output: Socket } {
-  const { stdin, stdout } = context;
-  if (stdin.isTerminal || stdout.isTerminal)
-    throw new SalvageError('usage', 'Cannot serve a terminal: this command is run by sshd for a client', {
-      hint: 'A line of authorized_keys: command="salvage serve --stdio --root DIR --append-only",restrict KEY',
-    });
-  for (const fd of [stdin.fd, stdout.fd]) {
-    const status = fstatSync(fd);
-    if (!status.isFIFO() && !status.isSocket())
-      throw new SalvageError('usage', 'Cannot serve: standard input and output are no pipes or sockets');
-  }
-  stdin.claim('the client');
-  return {
-    input: new Socket({ fd: stdin.fd, readable: true, writable: false }),
-    output: new Socket({ fd: stdout.fd, readable: false, writable: true }),
-  };
 }
 
 function parseCount(text: string, flag: string, most: number): number {

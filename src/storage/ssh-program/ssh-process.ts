@@ -48,6 +48,16 @@ export class SshProcess {
     return this.#child.stdout;
   }
 
+  /** What it says to people. The end of it is kept for `ended` all the same. */
+  get messages(): Readable {
+    return this.#child.stderr;
+  }
+
+  /** Once it has ended, the exit code: of the command over there, or 255 of ssh itself; null if a signal ended it. */
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
   /** Resolves when the program has ended, with the reason. Never rejects. */
   get ended(): Promise<SshFailure> {
     return this.#ended;

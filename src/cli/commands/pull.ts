@@ -1,0 +1,131 @@
+import { createInterface } from 'node:readline';
+import type { Command } from 'commander';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { pull, type PullResult } from '../../operation/pull/pull.ts';
+import { sshCommandLine } from '../../storage/ssh-program/ssh-command.ts';
+import { SshProcess } from '../../storage/ssh-program/ssh-process.ts';
+import { parseSshUrl, type SshTarget } from '../../storage/ssh-program/ssh-target.ts';
+import { quoteShellWord } from '../../storage/ssh/quote-shell-word.ts';
+import { formatSize } from '../../ui/size.ts';
+import type { CliContext } from '../context.ts';
+import { keeperUrl } from '../host-storage.ts';
+import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from '../repository-options.ts';
+import { addSignerFlags, readTrustedSigners, type SignerFlags } from '../signer-options.ts';
+
+interface Options extends RepositoryFlag, SignerFlags {
+  readonly init?: boolean;
+  readonly json?: boolean;
+}
+
+export const examples: readonly string[] = [
+  'salvage pull root@web-1 --repo /srv/backups/web-1 -- /etc /srv',
+  'salvage pull root@web-1 --repo /srv/backups/web-1 --init -- -R /etc/salvage/recipients.txt',
+];
+
+const exitIncomplete = 3;
+const exitBusy = 11;
+const longestLine = 2000;
+
+export function register(program: Command, context: CliContext): void {
+  program
+    .argument('<host>', 'where the files are: [user@]host, or ssh://user@host:port')
+    .argument('[args...]', 'after --: paths and options for the backup on the host');
+  addRepositoryFlag(program);
+  addSignerFlags(program);
+  program
+    .option('--init', 'make the repository, and set the host up for it: options after -- are those of init')
+    .option('--json', 'print the result as one JSON object')
+    .action((host: string, args: string[], options: Options) => run(host, args, options, context));
+}
+
+async function run(
+  host: string,
+  args: readonly string[],
+  options: Options,
+  context: CliContext,
+): Promise<void> {
+  const { terminal, clock, signal, env } = context;
+  const target = parseHost(host);
+  const trusted = readTrustedSigners(options, context);
+  const command = sshCommandLine(
+    { sshCommand: options.sshCommand, env, isInteractive: context.stdin.isTerminal },
+    target,
+    { command: remoteCommand(options.init ? 'init' : 'backup', args) },
+  );
+  const { storage } = await openRepositoryStorage(options, context);
+  if (!trusted && !options.init)
+    terminal.warning(
+      'Signatures are checked to fit, but nobody said whose to trust',
+      'give --allowed-signers FILE and --signer HOST',
+    );
+  const process = new SshProcess(command, target, env as NodeJS.ProcessEnv);
+  context.atEnd(() => process.close());
+  // The host is not trusted: what it says is shown line by line, under its name, and escaped.
+  createInterface({ input: process.messages }).on('line', (line) =>
+    terminal.info(`${target.host}: ${line.slice(0, longestLine)}`),
+  );
+  const progress = terminal.startProgress('pulling');
+  let result: PullResult;
+  try {
+    result = await pull({
+      storage,
+      input: process.output,
+      output: process.input,
+      trusted,
+      observer: {
+        onConnected() {
+          process.isConnected = true;
+        },
+        onStored: (bytes) => progress.advance(bytes, 0),
+        onNotice: (message) => terminal.warning(message),
+        onSnapshot: () => {},
+      },
+      clock,
+      signal,
+    });
+  } finally {
+    progress.end();
+  }
+  await process.close();
+  await checkEnd(process, target, context);
+  const { snapshots, storedBytes } = result;
+  if (options.json) {
+    const ids = snapshots.map(({ id, signature }) => ({ snapshot: id, signature: signature.state }));
+    await context.stdout.write(`${JSON.stringify({ snapshots: ids, storedBytes })}\n`);
+  } else if (options.init) terminal.info(`Made a repository at "${storage.description}" for ${target.host}`);
+  for (const { id } of snapshots)
+    terminal.info(`Snapshot ${id} is stored and its signature fits: ${formatSize(storedBytes)}`);
+}
+
+function parseHost(text: string): SshTarget {
+  const parsed = parseSshUrl(/^ssh:\/\//i.test(text) ? text : `ssh://${text}`);
+  if (typeof parsed !== 'string' && (parsed.path ?? '') === '') return parsed.target;
+  const state = typeof parsed === 'string' ? parsed : 'a path follows the host';
+  throw new SalvageError('usage', `Cannot pull from "${text.slice(0, 300)}": ${state}`, {
+    hint: 'Give [user@]host, or ssh://user@host:port; the paths to back up come after --.',
+  });
+}
+
+/** What the host runs, unless the key is tied to a command there: then that, and the arguments do not count. */
+function remoteCommand(command: string, args: readonly string[]): string {
+  return ['salvage', command, '--repo', keeperUrl, ...args].map(quoteShellWord).join(' ');
+}
+
+/** How the backup over there ended is how the pull does. */
+async function checkEnd(process: SshProcess, target: SshTarget, context: CliContext): Promise<void> {
+  const { message, hint } = await process.ended;
+  const { exitCode } = process;
+  if (exitCode === 0 && process.isConnected) return;
+  if (exitCode === exitIncomplete) return context.incomplete();
+  if (exitCode === exitBusy)
+    throw new SalvageError('busy', `Cannot pull from "${target.host}": another backup is running there`);
+  if (process.isConnected)
+    throw new SalvageError('failed', `Cannot pull from "${target.host}": the backup there has failed`, {
+      hint: 'What it said is above; the next run carries on.',
+    });
+  throw new SalvageError('failed', `Cannot pull from "${target.host}": ${message}`, {
+    hint:
+      hint ??
+      'salvage must be installed there, or the key be tied to "salvage backup --repo stdio: PATH…": see the manual, "Storage over SSH".',
+  });
+}
