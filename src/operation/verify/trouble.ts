@@ -21,6 +21,8 @@ export type TroubleKind =
   | 'truncated-object'
   /** Other bytes than there should be. */
   | 'changed-object'
+  /** The bytes of another object. */
+  | 'swapped-object'
   /** Somebody wrote over it or removed it; storage keeps older versions, and the right one is among them. */
   | 'superseded-object'
   /** A snapshot of which only older versions are left; they are good. */

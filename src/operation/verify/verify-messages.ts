@@ -25,7 +25,12 @@ export type VerifyJob = HashJob | OpenJob;
 export interface VerifyAnswer {
   readonly bytes: number;
   readonly blobs: number;
-  readonly troubles: readonly { readonly kind: TroubleKind; readonly message: string }[];
+  readonly troubles: readonly {
+    readonly kind: TroubleKind;
+    readonly message: string;
+    /** SHA-256 of a changed object as it is. */
+    readonly found?: ObjectDigest;
+  }[];
 }
 
 export const blobReferenceBytes = 40;

@@ -336,9 +336,21 @@ class Verification {
     if (troubles.length > 0) {
       this.#bad.add(name);
       const isFound = await findByDigest(this.#storage, name, digest, this.#signal);
-      for (const { kind, message } of isFound ? [] : troubles) this.#find({ kind, message, object: name });
+      for (const { kind, message, found } of isFound ? [] : troubles) {
+        const other = found && this.#nameOf(found);
+        this.#find(
+          other
+            ? { kind: 'swapped-object', message: `"${name}" holds what belongs to "${other}".`, object: name }
+            : { kind, message, object: name },
+        );
+      }
     }
     this.#observer.onProgress(bytes, 1);
+  }
+
+  /** The listed object with this content, if there is one. */
+  #nameOf(digest: ObjectDigest): string | undefined {
+    return [packName(digest), indexName(digest)].find((name) => this.#listed.has(name));
   }
 
   // ---- With an identity
