@@ -4,6 +4,14 @@ import { chunkerSeedBytes } from '../chunker/chunker.ts';
 import type { RepositoryId } from './ids.ts';
 import { encodeJson, decodeJson, repositoryIdSchema } from './json-document.ts';
 
+/** How long what a snapshot needs stays locked after it was made, where storage has locks. */
+export interface LockPolicy {
+  /** Compliance: nobody can end a lock before its time. Governance: whoever holds a special right can. */
+  readonly mode: 'compliance' | 'governance';
+  /** Whole ones, from 1 on. */
+  readonly days: number;
+}
+
 /**
  * What a host knows of a repository that it backs up to; a file of mode 0600 on the host, never in the repository. Its
  * secrets (index key, chunker seed, and the signing key that it names) open no content.
@@ -21,6 +29,8 @@ export interface HostConfiguration {
   /** AGE-SECRET-KEY-…: of the recipients' kind, since age does not mix post-quantum and classic ones in one file. */
   readonly indexKey: string;
   readonly chunkerSeed: Uint8Array;
+  /** In no object of the repository: what an attacker can write must not shorten a lock. */
+  readonly lock?: LockPolicy;
 }
 
 const maxBytes = 16 * 1024 * 1024;
@@ -35,10 +45,17 @@ const schema = v.strictObject({
   signingKey: line,
   indexKey: v.pipe(v.string(), v.regex(/^AGE-SECRET-KEY-[A-Z0-9-]+$/)),
   chunkerSeed: v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{43}=$/)),
+  lock: v.optional(
+    v.strictObject({
+      mode: v.picklist(['compliance', 'governance']),
+      days: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+    }),
+  ),
 });
 
 export function encodeHostConfiguration(configuration: HostConfiguration): Uint8Array<ArrayBuffer> {
-  const { repository, repositoryId, name, recipients, signingKey, indexKey, chunkerSeed } = configuration;
+  const { repository, repositoryId, name, recipients, signingKey, indexKey, chunkerSeed, lock } =
+    configuration;
   if (chunkerSeed.length !== chunkerSeedBytes) throw new RangeError('a chunker seed has 32 bytes');
   return encodeJson({
     format: 'salvage-host',
@@ -50,14 +67,15 @@ export function encodeHostConfiguration(configuration: HostConfiguration): Uint8
     signingKey,
     indexKey,
     chunkerSeed: Buffer.from(chunkerSeed).toString('base64'),
+    ...(lock && { lock }),
   });
 }
 
 /** @throws usage if this is no host configuration; its content is not echoed, for it holds secrets */
 export function decodeHostConfiguration(bytes: Uint8Array, path: string): HostConfiguration {
   try {
-    const { format: _, version: __, chunkerSeed, ...rest } = decodeJson(schema, bytes, maxBytes, path);
-    return { ...rest, chunkerSeed: Buffer.from(chunkerSeed, 'base64') };
+    const { format: _, version: __, chunkerSeed, lock, ...rest } = decodeJson(schema, bytes, maxBytes, path);
+    return { ...rest, chunkerSeed: Buffer.from(chunkerSeed, 'base64'), ...(lock && { lock }) };
   } catch (error) {
     if (!(error instanceof SalvageError)) throw error;
     // A schema's message quotes what it found, a JSON parser's too.

@@ -1,15 +1,18 @@
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { keyPaths } from '../../keys/key-paths.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
 import { makeSigningKey } from '../../keys/make-signing-key.ts';
+import { checkLockPolicy } from '../../operation/lock/lock-policy.ts';
 import { adopt, checkHostName, init } from '../../operation/init/init.ts';
+import type { LockPolicy } from '../../repository/host-configuration.ts';
 import { formatPublicKey } from '../../ssh/public-key.ts';
 import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
+import { openHostStorage } from '../host-storage.ts';
 import {
   addPassphraseFlags,
   addRecipientFlags,
@@ -18,17 +21,14 @@ import {
   type RecipientFlags,
 } from '../key-flags.ts';
 import { readRecipientTexts } from '../recipient-texts.ts';
-import {
-  addRepositoryFlag,
-  hostConfigurations,
-  openRepositoryStorage,
-  type RepositoryFlag,
-} from '../repository-options.ts';
+import { addRepositoryFlag, hostConfigurations, type RepositoryFlag } from '../repository-options.ts';
 
 interface Options extends RepositoryFlag, RecipientFlags, PassphraseFlags {
   readonly signingKey?: string;
   readonly name?: string;
   readonly adopt?: boolean;
+  readonly lockDays?: string;
+  readonly lockMode?: string;
 }
 
 export const examples: readonly string[] = [
@@ -46,13 +46,25 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--name <host>', 'the name under which verifiers know this host (default: its host name)')
     .option('--adopt', 'go on with a repository that exists, with new keys: the host configuration is lost');
+  program
+    .option(
+      '--lock-days <number>',
+      'lock all that a snapshot needs for so many days, and again with every later one (s3:// buckets with Object Lock)',
+    )
+    .addOption(
+      new Option(
+        '--lock-mode <mode>',
+        'compliance: nobody can end a lock; governance: a special right can (default: compliance)',
+      ).choices(['compliance', 'governance']),
+    );
   addPassphraseFlags(program);
   program.action((options: Options) => run(options, context));
 }
 
 async function run(options: Options, context: CliContext): Promise<void> {
   const { terminal, clock, signal } = context;
-  const { storage, url } = await openRepositoryStorage(options, context);
+  const lock = lockPolicy(options);
+  const { storage, url, isKeepers } = await openHostStorage(options, context);
   const recipients = readRecipientTexts(options, context);
   if (recipients.length === 0)
     throw new SalvageError('usage', 'Cannot set up a repository: no recipient is given', {
@@ -74,6 +86,7 @@ async function run(options: Options, context: CliContext): Promise<void> {
     plugins: agePlugins(passphraseRequester({}, context), context),
     signingKey,
     name,
+    lock,
     clock,
     signal,
   };
@@ -92,10 +105,28 @@ async function run(options: Options, context: CliContext): Promise<void> {
     await init(plan);
     terminal.info(`Made a repository at "${storage.description}"`);
   }
+  if (lock) terminal.info(describeLock(lock));
   terminal.info('Whoever verifies needs this line in a file of allowed signers:');
   // The key alone on standard output, so that it can be sent on.
-  await context.stdout.write(`${name} namespaces="salvage-snapshot" ${formatPublicKey(signer.publicKey)}\n`);
+  const line = `${name} namespaces="salvage-snapshot" ${formatPublicKey(signer.publicKey)}`;
+  if (isKeepers) return terminal.notice(line);
+  await context.stdout.write(`${line}\n`);
   terminal.hint(`salvage backup --repo "${storage.description}" PATH…`);
+}
+
+function lockPolicy({ lockDays, lockMode }: Options): LockPolicy | undefined {
+  if (lockDays === undefined) {
+    if (lockMode === undefined) return undefined;
+    throw new SalvageError('usage', 'Cannot use --lock-mode without --lock-days');
+  }
+  const policy = { mode: (lockMode ?? 'compliance') as LockPolicy['mode'], days: Number(lockDays) };
+  checkLockPolicy(policy);
+  return policy;
+}
+
+function describeLock({ mode, days }: LockPolicy): string {
+  const who = mode === 'compliance' ? 'Nobody' : 'Only who may bypass governance';
+  return `${who} can destroy what a snapshot needs before ${days} days are over; a day to an eighth of that is added, so that not every backup has to extend every lock`;
 }
 
 async function chooseSigningKey(options: Options, name: string, context: CliContext): Promise<string> {

@@ -10,15 +10,17 @@ import { FileLock } from '../../posix/file-lock.ts';
 import { BlobTable, shareBlobTable } from '../../repository/cache/blob-table.ts';
 import type { HostConfiguration } from '../../repository/host-configuration.ts';
 import { newSnapshotId, type PackId, type SnapshotId } from '../../repository/ids.ts';
-import { repositoryName } from '../../repository/layout.ts';
+import { packName, readmeName, recoverName, repositoryName } from '../../repository/layout.ts';
 import { snapshotGroup } from '../../repository/snapshot/snapshot-json.ts';
 import type { WalkOptions } from '../../source/walk.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { readRepositoryJson } from '../open-repository.ts';
 import { chooseMerged } from './choose-merged.ts';
 import { clearLeftovers } from './clear-leftovers.ts';
 import { commitSnapshot } from './commit-snapshot.ts';
+import { extendLocks } from './extend-locks.ts';
 import { IndexWriter } from './index-writer.ts';
 import { readKnownRepository, type KnownRepository } from './known-repository.ts';
 import { planMemory, usualMemoryBytes } from './memory-plan.ts';
@@ -106,6 +108,7 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
         hint: 'Wait until it has finished.',
       },
     );
+  if (host.lock && !options.dryRun) requireObjectLock(storage).lockNew(retentionFrom(host.lock, started));
   const indexKey = parseIdentity(host.indexKey);
   if (!options.dryRun) await clearLeftovers(storage, signal);
   const known = await readKnownRepository({
@@ -175,7 +178,7 @@ class BackupRun {
   }
 
   async make(started: Date, indexRecipients: readonly Recipient[]): Promise<RunResult> {
-    const { storage, host, source, clock, signal, paranoid = false } = this.#options;
+    const { storage, host, folder, source, clock, signal, paranoid = false } = this.#options;
     const { cache, journal, packs, facts, levels, unlisted, unindexed, head, marks } = this.#known;
     const envelope = (): Promise<Envelope> => createEnvelope(this.#recipients);
     const index = new IndexWriter(
@@ -239,6 +242,15 @@ class BackupRun {
         problems,
       } = this.#counts;
       const used = this.#usedPacks();
+      if (host.lock)
+        await extendLocks({
+          storage,
+          policy: host.lock,
+          names: [...used.map(packName), repositoryName, readmeName, recoverName],
+          path: join(folder, 'locks'),
+          now: clock.now(),
+          signal,
+        });
       const checksums = await commitSnapshot(
         {
           id,

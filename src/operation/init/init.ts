@@ -6,13 +6,14 @@ import { chunkerSeedBytes } from '../../chunker/chunker.ts';
 import type { Clock } from '../../clock/clock.ts';
 import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import type { HostConfiguration } from '../../repository/host-configuration.ts';
+import type { HostConfiguration, LockPolicy } from '../../repository/host-configuration.ts';
 import { newRepositoryId, type RepositoryId } from '../../repository/ids.ts';
 import { readmeName, recoverName, repositoryName } from '../../repository/layout.ts';
 import { readReadme, readRecoverScript } from '../../repository/recovery/recovery-files.ts';
 import { encodeRepositoryJson } from '../../repository/repository-json.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { HostConfigurations } from '../host-configurations.ts';
+import { checkLockPolicy, requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
 
 export interface InitOptions {
@@ -28,6 +29,8 @@ export interface InitOptions {
   readonly signingKey: string;
   /** The principal under which verifiers are to list it. */
   readonly name: string;
+  /** Lock what is stored, here and by every backup. */
+  readonly lock?: LockPolicy | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -54,6 +57,7 @@ export async function init(options: InitOptions): Promise<HostConfiguration> {
   const { storage, configurations, clock, signal } = options;
   const configuration = await configure(newRepositoryId(), options);
   if (await storage.stat(repositoryName, signal)) throw existing(storage);
+  if (options.lock) requireObjectLock(storage).lockNew(retentionFrom(options.lock, clock.now()));
   configurations.write(configuration);
   try {
     await storage.create(readmeName, [readReadme()], signal);
@@ -98,9 +102,10 @@ export async function adopt(options: InitOptions): Promise<Adoption> {
 
 async function configure(
   repositoryId: RepositoryId,
-  { url, recipients: texts, plugins, signingKey, name }: InitOptions,
+  { url, recipients: texts, plugins, signingKey, name, lock }: InitOptions,
 ): Promise<HostConfiguration> {
   checkHostName(name);
+  if (lock) checkLockPolicy(lock);
   const recipients = texts.map((text) => parseUsable(text, plugins));
   // Refuses what age does not allow to stand together, long before the first backup.
   await createEnvelope(recipients);
@@ -114,6 +119,7 @@ async function configure(
     signingKey,
     indexKey: indexKey.toSecretString(),
     chunkerSeed: randomBytes(chunkerSeedBytes),
+    ...(lock && { lock }),
   };
 }
 

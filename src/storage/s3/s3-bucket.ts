@@ -4,7 +4,7 @@ import { isObjectName } from '../object-name.ts';
 import { retry, type RetrySettings } from '../retry/backoff.ts';
 import type { Retention } from '../storage.ts';
 import { RequestSlots } from './request-slots.ts';
-import { describeFailure } from './s3-failure.ts';
+import { describeFailure, failureName, noObjectLock } from './s3-failure.ts';
 import type { S3Place } from './s3-place.ts';
 
 const requestsUnderWay = 16;
@@ -79,7 +79,7 @@ export class S3Bucket {
       } catch (error) {
         signal?.throwIfAborted();
         if (error instanceof SalvageError || expected?.(error)) throw error;
-        throw describeFailure(doing, this.description, error);
+        throw describeFailure(doing, this.description, this.retention ? namingLock(error) : error);
       }
     });
   }
@@ -97,4 +97,10 @@ export class S3Bucket {
 /** `{ abortSignal }` for the SDK where there is one. */
 export function aborting(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
   return signal ? { abortSignal: signal } : {};
+}
+
+/** Some servers say no more than that a request with a lock is not valid where the bucket has none. */
+function namingLock(error: unknown): unknown {
+  if (failureName(error) !== 'InvalidRequest') return error;
+  return Object.assign(new Error((error as Error).message, { cause: error }), { name: noObjectLock });
 }

@@ -33,6 +33,9 @@ const lostConnections = new Set([
   'ETIMEDOUT',
 ]);
 
+/** How servers call it that a bucket has no locks, if they say so. */
+export const noObjectLock = 'ObjectLockConfigurationNotFoundError';
+
 /** [state, hint] by the name or code of the failure. */
 const plain: Readonly<Record<string, readonly [string, string]>> = {
   AccessDenied: ['access is denied', 'Compare the policy of these credentials with those in deploy/s3.'],
@@ -55,7 +58,10 @@ const plain: Readonly<Record<string, readonly [string, string]>> = {
   ],
   InvalidToken: ['the session token is not valid', 'Get new credentials, for example with "aws sso login".'],
   NoSuchBucket: ['there is no such bucket', 'Make it first; deploy/s3 has the settings that it needs.'],
-  ObjectLockConfigurationNotFoundError: noLock(),
+  [noObjectLock]: [
+    'the bucket has no Object Lock',
+    'It can be had only from the start: "aws s3api create-bucket --object-lock-enabled-for-bucket …".',
+  ],
   PermanentRedirect: wrongRegion(),
   QuotaExceeded: [
     'the quota is used up',
@@ -127,11 +133,4 @@ function wrongRegion(): readonly [string, string] {
 
 function untrusted(state: string): readonly [string, string] {
   return [state, 'Name the file of the authority that signed it: "?ca=/path/ca.pem", or AWS_CA_BUNDLE.'];
-}
-
-function noLock(): readonly [string, string] {
-  return [
-    'the bucket has no Object Lock',
-    'It can be had only from the start: "aws s3api create-bucket --object-lock-enabled-for-bucket …".',
-  ];
 }

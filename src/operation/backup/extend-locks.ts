@@ -1,0 +1,35 @@
+import type { LockPolicy } from '../../repository/host-configuration.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { neededUntil, requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
+import { LockTimes } from './lock-times.ts';
+
+export interface ExtendLocksOptions {
+  readonly storage: Storage;
+  readonly policy: LockPolicy;
+  /** All that the new snapshot needs, old and new. */
+  readonly names: readonly string[];
+  /** Where this host remembers what it has locked, and until when. Disposable. */
+  readonly path: string;
+  readonly now: Date;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes sure that everything a snapshot needs is locked for as long as the policy wants, from now on. Only locks that are
+ * about to be too short, or of which nothing is remembered, cost requests. Returns how many those were.
+ * @throws usage, failed
+ */
+export async function extendLocks(options: ExtendLocksOptions): Promise<number> {
+  const { storage, policy, names, path, now, signal } = options;
+  const lock = requireObjectLock(storage);
+  const times = LockTimes.read(path);
+  const needed = neededUntil(policy, now);
+  const short = names.filter((name) => times.until(name) < needed);
+  if (short.length > 0) {
+    const retention = retentionFrom(policy, now);
+    await lock.extend(short, retention, signal);
+    for (const name of short) times.set(name, retention.until);
+  }
+  times.write(path, names);
+  return short.length;
+}
