@@ -14,17 +14,30 @@ export interface ConnectionSettings {
   readonly isInteractive: boolean;
 }
 
+/** Where a storage gets its session. */
+export interface SessionSource {
+  /** The session that is open, or a new one. @throws SshFailure, SftpProtocolError */
+  session(): Promise<SftpSession>;
+  /** The session that is open, if one is. */
+  readonly openSession: SftpSession | undefined;
+  close(): Promise<void>;
+}
+
 /** The session that is open now: one at a time, and a new one when that has ended. */
-export class SftpConnection {
+export class SftpConnection implements SessionSource {
   readonly #settings: ConnectionSettings;
   #session: Promise<SftpSession> | undefined;
+  #latest: SftpSession | undefined;
   #isClosed = false;
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings;
   }
 
-  /** @throws SshFailure, SftpProtocolError */
+  get openSession(): SftpSession | undefined {
+    return this.#latest?.isAlive ? this.#latest : undefined;
+  }
+
   async session(): Promise<SftpSession> {
     if (this.#isClosed) throw new SshFailure('the storage was closed', false);
     const current = this.#session;
@@ -54,7 +67,8 @@ export class SftpConnection {
       kill: () => ssh.kill(),
     };
     try {
-      return await SftpSession.start(channel, settings);
+      this.#latest = await SftpSession.start(channel, settings);
+      return this.#latest;
     } catch (error) {
       ssh.kill();
       throw error;

@@ -17,7 +17,7 @@ import { TransientError } from '../transient-error.ts';
 import { abortable } from './abortable.ts';
 import { Budget } from './budget.ts';
 import { fromFlatName, toFlatName } from './flat-name.ts';
-import type { SftpConnection } from './sftp-connection.ts';
+import type { SessionSource } from './sftp-connection.ts';
 import { OpenFlag, SftpProtocolError, StatusCode, type FileAttributes } from './sftp-packet.ts';
 import { SftpStatusError, type FolderEntry, type Handle, type SftpSession } from './sftp-session.ts';
 import { uploadFile } from './sftp-upload.ts';
@@ -57,7 +57,7 @@ export class SftpStorage implements Storage {
   readonly capabilities: StorageCapabilities;
   readonly stageSpec: StageSpec = { kind: 'transfer' };
   readonly #folder: string;
-  readonly #connection: SftpConnection;
+  readonly #connection: SessionSource;
   readonly #resume: RetrySettings | undefined;
   readonly #objects: Budget;
   /** Folders, relative to the repository's, that exist or are being made. */
@@ -66,7 +66,7 @@ export class SftpStorage implements Storage {
 
   private constructor(
     { description, folder }: SftpPlace,
-    connection: SftpConnection,
+    connection: SessionSource,
     resume: RetrySettings | undefined,
     capabilities: StorageCapabilities,
     objects: number,
@@ -82,7 +82,7 @@ export class SftpStorage implements Storage {
   /** Connects, and finds out what the account may do. @throws failed if there is no connection */
   static async open(
     place: SftpPlace,
-    connection: SftpConnection,
+    connection: SessionSource,
     resume?: RetrySettings,
   ): Promise<SftpStorage> {
     try {
@@ -527,13 +527,11 @@ export class SftpStorage implements Storage {
     }
   }
 
+  /** Does not connect anew for it: removeUnfinished clears what is left. */
   async #discard(upload: string): Promise<void> {
     if (!this.capabilities.remove) return;
-    try {
-      await (await this.#connection.session()).remove(this.#path(upload));
-    } catch {
-      // Renamed, or out of reach: removeUnfinished clears what is left.
-    }
+    // Absent if it was renamed.
+    await this.#connection.openSession?.remove(this.#path(upload)).catch(() => {});
   }
 
   /** A full disk is told by the same number as any other failure. */

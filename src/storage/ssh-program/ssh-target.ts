@@ -14,7 +14,7 @@ export interface SshUrl {
 }
 
 const form =
-  /^[a-z]+:\/\/(?:([^@/]*)@)?(\[[0-9a-fA-F:.]+(?:%[A-Za-z0-9._-]+)?\]|[^@:/[\]]+)(?::(\d{1,5}))?(?:\/(.*))?$/s;
+  /^[a-z]+:\/\/(?:([^@/]*)@)?(\[[0-9a-fA-F:.]+(?:%[A-Za-z0-9._-]+)?\]|[^@:/[\]%]+)(?::(\d{1,5}))?(?:\/(.*))?$/s;
 
 /**
  * Takes a URL of the form `scheme://[user@]host[:port][/path]` apart. Percent escapes are decoded in user and path.
