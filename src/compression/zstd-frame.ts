@@ -36,7 +36,8 @@ export function decompressFrame(frame: Uint8Array, rawBytes: number): Uint8Array
   try {
     raw = zstdDecompressSync(frame, {
       maxOutputLength: rawBytes,
-      chunkSize: Math.max(64, rawBytes),
+      // A buffer that gets full to the brim makes zlib allocate another one.
+      chunkSize: rawBytes + 64,
       params: { [constants.ZSTD_d_windowLogMax]: largestWindowLog },
     });
   } catch (cause) {

@@ -1,3 +1,4 @@
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import type { Fetch } from '../../repository/pack/fetch.ts';
 import type { ByteRange } from '../../storage/storage.ts';
 
@@ -19,7 +20,7 @@ export class HeldRanges {
     this.#head = head;
   }
 
-  /** The same work, asking for less. */
+  /** The same work, asking for less. What it is given is its own until it asks again. */
   *serve<T>(work: Fetch<T>): Fetch<T> {
     let step = work.next();
     while (!step.done) step = work.next(yield* this.#read(step.value));
@@ -35,6 +36,8 @@ export class HeldRanges {
     const goesOn = this.#held.length > 0 && offset >= this.#start && offset <= heldEnd;
     this.#runs = goesOn ? this.#runs + 1 : 0;
     const wanted = this.#runs > 1 ? Math.max(length, readAheadBytes) : length;
+    // Who asks again has done with the answer before.
+    releaseMemory(this.#held);
     this.#held = yield { offset, length: wanted };
     this.#start = offset;
     return this.#held.subarray(0, length);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { equalBytes } from '../../bytes/bytes.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { errorCode } from '../../posix/system-call-error.ts';
 import { TargetDirectory } from '../../posix/target-directory.ts';
@@ -110,15 +111,17 @@ export class PackRestorer {
       const held = new HeldRanges(job.head);
       const read = (range: ByteRange): Uint8Array => this.#objects.read(object.name, range);
       const run = <T>(work: Fetch<T>): T => fetchSync(held.serve(work), read);
-      const reader = run(PackReader.open(object));
+      const reader = run(PackReader.open(object, { lends: true }));
       return { readBlob: (range) => run(checkedBlob(reader, range)), state: undefined };
     }
-    if (this.#packBuffer.length < object.sizeBytes)
+    if (this.#packBuffer.length < object.sizeBytes) {
+      releaseMemory(this.#packBuffer);
       this.#packBuffer = Buffer.allocUnsafeSlow(object.sizeBytes);
+    }
     const size = this.#objects.readInto(object.name, 0, this.#packBuffer.subarray(0, object.sizeBytes));
     const bytes = this.#packBuffer.subarray(0, size);
     const read = fromBytes(bytes);
-    const reader = fetchSync(PackReader.open({ ...object, sizeBytes: size }), read);
+    const reader = fetchSync(PackReader.open({ ...object, sizeBytes: size }, { lends: true }), read);
     const digest = createHash('sha256').update(bytes).digest('hex');
     if (digest === pack)
       return { readBlob: (range) => fetchSync(plainBlob(reader, range), read), state: undefined };

@@ -75,6 +75,7 @@ export class ObjectVerifier {
       this.#find(
         'changed-object',
         `"${name}" was changed: the SHA-256 of its ${sizeBytes} bytes is ${digest} and not ${expected}.`,
+        digest as ObjectDigest,
       );
     return false;
   }
@@ -85,7 +86,7 @@ export class ObjectVerifier {
     const run: Run = (work) => fetchSync(work, (range) => this.#ranges.read(range));
     this.#ranges.open(object.name);
     this.#notingDamage(() => {
-      const reader = run(PackReader.open(object));
+      const reader = run(PackReader.open(object, { lends: true }));
       this.#ranges.goThrough();
       this.#checkBlobs(job, reader, run);
       run(reader.checkPadding());
@@ -101,7 +102,7 @@ export class ObjectVerifier {
     const { object } = job;
     const held = new HeldRanges(new Uint8Array(0));
     const run: Run = (work) => fetchSync(held.serve(work), (range) => this.#objects.read(object.name, range));
-    this.#checkBlobs(job, run(PackReader.open(object)), run);
+    this.#checkBlobs(job, run(PackReader.open(object, { lends: true })), run);
   }
 
   #checkBlobs({ object, blobs, whole }: OpenJob, reader: PackReader, run: Run): void {
@@ -150,8 +151,8 @@ export class ObjectVerifier {
     }
   }
 
-  #find(kind: TroubleKind, message: string): void {
-    this.#troubles.push({ kind, message });
+  #find(kind: TroubleKind, message: string, found?: ObjectDigest): void {
+    this.#troubles.push({ kind, message, ...(found !== undefined && { found }) });
   }
 }
 

@@ -8,6 +8,7 @@ import {
   sealedChunkBytes,
 } from '../../age/payload.ts';
 import { equalBytes } from '../../bytes/bytes.ts';
+import { releaseMemory } from '../../bytes/release-memory.ts';
 import { parseSeekFooter, parseSeekTable, seekFooterBytes } from '../../compression/seek-table.ts';
 import { isPaddingFrame } from '../../compression/skippable-frame.ts';
 import { decompressFrame } from '../../compression/zstd-frame.ts';
@@ -48,9 +49,11 @@ export class PackReader {
   readonly rawBytes: number;
   readonly #payload: PayloadReader;
   readonly #padding: { readonly offset: number; readonly length: number };
+  readonly #lends: boolean;
   #current: { readonly index: number; readonly raw: Uint8Array } | undefined;
 
-  private constructor(payload: PayloadReader, name: string, layout: FrameLayout) {
+  private constructor(payload: PayloadReader, name: string, layout: FrameLayout, lends: boolean) {
+    this.#lends = lends;
     this.name = name;
     this.#payload = payload;
     this.frames = layout.frames;
@@ -58,8 +61,11 @@ export class PackReader {
     this.#padding = layout.padding;
   }
 
-  /** Verifies the last chunk as last, then reads the seek table: one or two ranges besides the nonce. @throws damaged */
-  static *open(object: SealedObject): Fetch<PackReader> {
+  /**
+   * Verifies the last chunk as last, then reads the seek table: one or two ranges besides the nonce. With `lends` a frame
+   * or blob is good until another frame is read and no longer: for loops over many frames. @throws damaged
+   */
+  static *open(object: SealedObject, options: { readonly lends?: boolean } = {}): Fetch<PackReader> {
     const { name } = object;
     try {
       const payload = yield* PayloadReader.open(object);
@@ -69,20 +75,28 @@ export class PackReader {
       const tableBytes = parseSeekFooter(footer, limits.frames);
       if (tableBytes > end) throw new Error('its seek table is longer than itself');
       const table = yield* payload.read(end - tableBytes, tableBytes);
-      return new PackReader(payload, name, layOutFrames(parseSeekTable(table), end - tableBytes));
+      return new PackReader(
+        payload,
+        name,
+        layOutFrames(parseSeekTable(table), end - tableBytes),
+        options.lends ?? false,
+      );
     } catch (error) {
       throw namingDamage(name, error);
     }
   }
 
-  /** The content of frame `index`. A view that stays good. @throws damaged */
+  /** The content of frame `index`. A view that stays good, if it is not lent. @throws damaged */
   *readFrame(index: number): Fetch<Uint8Array> {
     if (this.#current?.index === index) return this.#current.raw;
     const frame = this.frames[index];
     if (!frame) throw new RangeError(`frame ${index} of ${this.frames.length}`);
+    if (this.#lends && this.#current) releaseMemory(this.#current.raw);
+    this.#current = undefined;
     try {
       const compressed = yield* this.#payload.read(frame.offset, frame.compressedBytes);
       const raw = decompressFrame(compressed, frame.rawBytes);
+      releaseMemory(compressed);
       this.#current = { index, raw };
       return raw;
     } catch (error) {
@@ -105,7 +119,7 @@ export class PackReader {
     return within ? low : undefined;
   }
 
-  /** The blob at this range, if it has this SHA-256; a view that stays good. @throws damaged */
+  /** The blob at this range, if it has this SHA-256; a view as of `readFrame`. @throws damaged */
   *readBlob(rawOffset: number, length: number, digest: Uint8Array): Fetch<Uint8Array> {
     const index = this.frameOf(rawOffset, length);
     if (index === undefined)
@@ -213,6 +227,7 @@ class PayloadReader {
     return payload;
   }
 
+  /** In memory of its own. */
   *read(offset: number, length: number): Fetch<Uint8Array> {
     const out = new Uint8Array(length);
     const end = offset + length;
@@ -227,6 +242,7 @@ class PayloadReader {
     const fetchEnd = indexEnd === this.#chunks ? this.#chunks - 1 : indexEnd;
     const fetched = index < fetchEnd ? yield* this.#fetchChunks(index, fetchEnd) : [];
     for (const plaintext of fetched) {
+      releaseMemory(this.#recent.plaintext);
       this.#recent = { index, plaintext };
       copyOverlap(out, offset, plaintext, index++ * chunkBytes);
     }
