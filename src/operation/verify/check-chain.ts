@@ -35,7 +35,8 @@ export function checkChain(
   const places: Place[] = links.map((link) => ({ ...link, isForgotten: false }));
   for (const [sequence, { id, checksums, previous }] of forgotten)
     if (sequence <= newest) places.push({ id, sequence, digest: checksums, previous, isForgotten: true });
-  places.sort((a, b) => a.sequence - b.sequence);
+  // What was forgotten comes first: what claims its place is the other one.
+  places.sort((a, b) => a.sequence - b.sequence || Number(b.isForgotten) - Number(a.isForgotten));
   let expected = 1;
   let before: Place | undefined;
   for (const link of places) {
