@@ -24,6 +24,7 @@ const packages: Record<string, string> = {
   expect: '/usr/bin/expect',
   strace: '/usr/bin/strace',
   python3: '/usr/bin/python3',
+  iproute2: '/bin/ip',
   softhsm2: '/usr/bin/softhsm2-util',
   'ceph-mon': '/usr/bin/ceph-mon',
   'ceph-osd': '/usr/bin/ceph-osd',

@@ -18,3 +18,9 @@ export const age11 = '/usr/bin/age';
 
 /** The folder of the newest rclone. */
 export const newestRclone: string = join(root, '.cache', 'peers', 'rclone', 'usr', 'bin');
+
+/** Azurite's server of Azure Blob Storage, for Node. */
+export const azuriteMain: string = join(
+  root,
+  '.cache/peers/azurite/node_modules/azurite/dist/src/blob/main.js',
+);

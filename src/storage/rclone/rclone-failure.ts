@@ -18,7 +18,7 @@ const longestMessage = 1000;
 const notThere =
   /\b(?:object|directory|bucket|container|file) not found\b|no such file or directory|not a directory/i;
 const passing =
-  /connection (?:refused|reset|closed|lost|timed out)|connection unexpectedly closed|broken pipe|\bEOF\b|i\/o timeout|deadline exceeded|\btimed? ?out\b|network is (?:down|unreachable)|no route to host|too many requests|slow ?down|server ?busy|(?:temporarily|service) unavailable|\b(?:429|500|502|503|504)\b/i;
+  /connection (?:refused|reset|closed|lost|timed out)|connection unexpectedly closed|broken pipe|\bEOF\b|i\/o timeout|deadline exceeded|timeout (?:exceeded|awaiting)|network is (?:down|unreachable)|no route to host|too many requests|slow ?down|server ?busy|(?:temporarily|service) unavailable|\bstatus(?: ?code)?[ :=]{0,2}(?:429|50[0234])\b/i;
 
 /** Makes an error of what rclone answered, transient where a later attempt may do better although rclone has tried ten times. */
 export function describeFailure(status: number, text: string): RcloneFailure {

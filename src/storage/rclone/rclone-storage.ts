@@ -73,7 +73,13 @@ export class RcloneStorage implements Storage {
         const inOneStep = await this.#isStoredInOneStep(signal);
         const remote = inOneStep ? name : `${incomingFolder}/${spoolName}`;
         const copy = { srcFs: spoolFolder, srcRemote: spoolName, dstFs: servedRemote, dstRemote: remote };
-        await this.#client.call('copyfile', { ...copy, _config: { IgnoreExisting: true } }, signal);
+        try {
+          await this.#client.call('copyfile', { ...copy, _config: { IgnoreExisting: true } }, signal);
+        } catch (error) {
+          // Where one of two uploads wins the loser ends here.
+          if (inOneStep && (await this.#isThere(name, signal))) return 'exists';
+          throw error;
+        }
         if (!inOneStep) return await this.#publish(remote, name, sizeBytes, signal);
         const stored = await this.#stat(name, signal);
         // Somebody else's of another size was there first.
@@ -209,7 +215,7 @@ export class RcloneStorage implements Storage {
       await this.#client.call('movefile', { ...move, _config: { IgnoreExisting: true } }, signal);
     } catch (error) {
       // Where names cannot be taken twice the loser of a race ends here.
-      if (signal?.aborted || !(await this.#stat(name, signal).catch(() => undefined))) throw error;
+      if (!(await this.#isThere(name, signal))) throw error;
       await this.#client.call('deletefile', { remote }, signal).catch(() => {});
       return 'exists';
     }
@@ -255,6 +261,11 @@ export class RcloneStorage implements Storage {
       if (isAbsence(error)) return undefined;
       throw error;
     }
+  }
+
+  /** False also if it cannot be found out. */
+  async #isThere(name: string, signal: AbortSignal | undefined): Promise<boolean> {
+    return (await this.#stat(name, signal).catch(() => undefined)) !== undefined;
   }
 
   async *#listFolder(
