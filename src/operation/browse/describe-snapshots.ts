@@ -58,7 +58,7 @@ export async function* describeSnapshots(
       if (!(error instanceof SalvageError) || !['damaged', 'bad-signature', 'failed'].includes(error.code))
         throw error;
       // Nothing good is left of it: it is merely gone.
-      if (removed.has(id)) continue;
+      if (removed.has(id) && error.code !== 'failed') continue;
       trouble = error;
     }
     yield { id, signature, facts, root, trouble, removed: removed.get(id) };

@@ -249,7 +249,8 @@ class Verification {
       return { signed, link: { id, sequence, digest: signed.digest, previous } };
     } catch (error) {
       const kind = troubleKindOf(error, 'damaged-snapshot');
-      if (isListed) this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
+      if (isListed || kind === 'unreadable')
+        this.#find({ kind, snapshot: id, message: (error as SalvageError).message });
       return undefined;
     }
   }

@@ -113,7 +113,14 @@ export class S3Storage implements Storage {
     signal?.throwIfAborted();
     // The protocol has no empty range.
     if (range?.length === 0) return (await this.stat(name, signal)) && new Uint8Array(0);
-    return await readObject(this.#bucket, name, this.#versions.preferredOf(name)?.id, range, signal);
+    try {
+      return await readObject(this.#bucket, name, this.#versions.preferredOf(name)?.id, range, signal);
+    } catch (error) {
+      // Who may list a part of the bucket only is denied what is not there.
+      const isDenied = error instanceof SalvageError && error.details['failure'] === 'AccessDenied';
+      if (isDenied && !(await this.#find(name, signal))) return undefined;
+      throw error;
+    }
   }
 
   async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {

@@ -174,11 +174,12 @@ function* inOrder(group: readonly Listed[]): Generator<ObjectVersion> {
   for (let index = group.length - 1; index >= 0; index--) {
     const { name, id, sizeBytes, receivedAt, isMarker, isLatest } = group[index]!;
     if (isMarker) continue;
+    const isGone = current!.isMarker;
     const superseded = isLatest
       ? undefined
       : ({
-          by: current!.isMarker ? 'removal' : 'another version',
-          at: group[index - 1]?.receivedAt,
+          by: isGone ? 'removal' : 'another version',
+          at: isGone ? current!.receivedAt : group[index - 1]?.receivedAt,
         } as const);
     yield { name, id, sizeBytes, receivedAt, superseded };
   }
