@@ -1,5 +1,5 @@
 // The one way in which tests run programs: the real binary (or a peer) in a folder of its own, with a HOME of its own.
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Kills the program after so long and fails the test. Default: 60 seconds. */
   readonly timeoutMs?: number;
+  /** Gets hold of the program while it runs: to signal it, to watch what it says. */
+  readonly onStart?: (child: ChildProcess) => void;
 }
 
 export interface RunResult {
@@ -100,7 +102,7 @@ function run(
   args: readonly string[],
   folder: string,
   sandboxEnv: Readonly<Record<string, string>>,
-  { stdin, env = {}, cwd = '.', timeoutMs = 60_000 }: RunOptions,
+  { stdin, env = {}, cwd = '.', timeoutMs = 60_000, onStart }: RunOptions,
 ): Promise<RunResult> {
   const { promise, resolve: settle, reject } = Promise.withResolvers<RunResult>();
   const merged = Object.fromEntries(
@@ -111,6 +113,7 @@ function run(
     env: merged,
     stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
+  onStart?.(child);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout!.on('data', (chunk: Buffer) => stdout.push(chunk));

@@ -55,17 +55,9 @@ export class NetworkLink {
     this.#passed = Number(/^passed (\d+)$/.exec(line)?.[1] ?? this.#passed);
     for (const { bytes, resolve } of this.#waiting) if (bytes <= this.#passed) resolve();
   }
-
-  /** The namespaces are gone when what runs in them is. */
-  async close(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.stdin.end();
-    await ended;
-  }
 }
 
-/** A link that ends when the test or suite does. The same packets get lost every time, as far as they are the same. */
+/** A link that ends when the test or suite does; the namespaces are gone when all that runs in them has ended too. The same packets get lost every time, as far as they are the same. */
 export async function startNetworkLink(
   lifetime: Lifetime,
   quality: LinkQuality,
@@ -73,6 +65,12 @@ export async function startNetworkLink(
 ): Promise<NetworkLink> {
   const script = join(import.meta.dirname, 'network-link.py');
   const child = spawn('/usr/bin/python3', [script, String(seed)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  lifetime.after(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const over = once(child, 'exit');
+    child.stdin.end();
+    await over;
+  });
   const ended = once(child, 'exit').then(() => Promise.reject(new Error('the network link did not start')));
   ended.catch(() => {});
   const lines = createInterface({ input: child.stdout });
@@ -80,7 +78,6 @@ export async function startNetworkLink(
   const [, client, server] = /^ready (\d+) (\d+)$/.exec(ready)!;
   const link = new NetworkLink(child, client!, server!);
   lines.on('line', (line) => link.onLine(line));
-  lifetime.after(() => link.close());
   link.set(quality);
   return link;
 }
