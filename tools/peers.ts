@@ -82,8 +82,15 @@ function installAzurite(): void {
   const { status } = spawnSync(
     'npm',
     [
-      ...['install', '--prefix', azurite.folder, '--ignore-scripts', '--no-audit', '--no-fund'],
-      ...['--loglevel=error', `--before=${azurite.before}`, `azurite@${azurite.version}`],
+      'install',
+      '--prefix',
+      azurite.folder,
+      '--ignore-scripts',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+      `--before=${azurite.before}`,
+      `azurite@${azurite.version}`,
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
