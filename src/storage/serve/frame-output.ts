@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { encodeFrameHeader, preface } from './frame.ts';
+import { errorCodes, Refusal } from './messages.ts';
 
 /**
  * Sends frames whole, one after the other, whoever calls. A call resolves when the frame has gone to the kernel: its
@@ -31,18 +32,18 @@ export class FrameOutput {
   async #write(pieces: readonly Uint8Array[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
-      const error = new Error(`the other side takes nothing for ${Math.round(this.#stallMs / 1000)} s`);
+      const error = new Refusal(errorCodes.timeOut, 'the other side did not take what it was sent in time');
       this.#stream.destroy(error);
       reject(error);
     }, this.#stallMs);
-    this.#stream.cork();
-    for (const [index, piece] of pieces.entries())
-      this.#stream.write(piece, (error) => {
-        if (error) reject(error);
-        else if (index === pieces.length - 1) resolve();
-      });
-    this.#stream.uncork();
     try {
+      this.#stream.cork();
+      for (const [index, piece] of pieces.entries())
+        this.#stream.write(piece, (error) => {
+          if (error) reject(error);
+          else if (index === pieces.length - 1) resolve();
+        });
+      this.#stream.uncork();
       await promise;
       this.#onSent();
     } finally {

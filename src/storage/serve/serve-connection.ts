@@ -83,6 +83,7 @@ class ServeConnection {
   readonly #requests = new Map<number, Request>();
   readonly #tasks = new Set<Promise<void>>();
   #served: Served | undefined;
+  #hasPreface = false;
   #latest = 0;
   #insideSinceMs: number | undefined;
   #settling: Promise<void> = Promise.resolve();
@@ -155,8 +156,7 @@ class ServeConnection {
 
   async #end(problem: unknown): Promise<void> {
     const { input, output } = this.#options;
-    const reply = asError(problem);
-    if (reply) await this.#output.send(replyTypes.error, 0, reply).catch(() => {});
+    await this.#sayGoodbye(problem).catch(() => {});
     this.#giveUp();
     input.destroy();
     await Promise.all(this.#tasks);
@@ -164,6 +164,20 @@ class ServeConnection {
     await this.#served?.storage.close().catch(() => {});
     await this.#served?.close();
     output.end();
+  }
+
+  /** A client that can still be told is told why. */
+  async #sayGoodbye(problem: unknown): Promise<void> {
+    const reply = asError(problem);
+    if (!reply) return;
+    await this.#sayPreface();
+    await this.#output.send(replyTypes.error, 0, reply);
+  }
+
+  async #sayPreface(): Promise<void> {
+    if (this.#hasPreface) return;
+    this.#hasPreface = true;
+    await this.#output.sendPreface();
   }
 
   #giveUp(): void {
@@ -204,7 +218,7 @@ class ServeConnection {
 
   async #welcome(id: number, payload: Buffer): Promise<void> {
     if (this.#served || id !== 0) throw new ProtocolViolation('a second hello');
-    await this.#output.sendPreface();
+    await this.#sayPreface();
     const path = payload.toString('utf8');
     if (!path.startsWith('/') || path.includes('\0'))
       throw new ProtocolViolation('the hello names no folder');
