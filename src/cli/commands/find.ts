@@ -83,12 +83,15 @@ async function run(
   if (options.snapshot) {
     for (const selector of options.snapshot) await search((await reader.signed(selector)).id);
   } else {
-    for await (const { id, trouble } of describeSnapshots(
+    for await (const { id, trouble, removed } of describeSnapshots(
       reader.storage,
       reader.trusted,
       undefined,
+      undefined,
       signal,
     )) {
+      // Named with --snapshot it is searched.
+      if (removed) continue;
       if (!trouble) await search(id);
       else {
         troubles++;

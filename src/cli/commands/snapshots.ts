@@ -6,6 +6,7 @@ import { formatSize } from '../../ui/size.ts';
 import { formatTable, type Column } from '../../ui/table.ts';
 import type { CliContext } from '../context.ts';
 import type { IdentityFlag } from '../key-flags.ts';
+import { readTrustedKeeper } from '../signer-options.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 
 interface Options extends ReadingFlags {
@@ -27,10 +28,11 @@ export function register(program: Command, context: CliContext): void {
 async function run(options: Options, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
   const { storage, trusted, objects, identities } = await RepositoryReader.open(options, flags, context);
   const opened = identities.length > 0 ? objects : undefined;
+  const keeper = readTrustedKeeper(options, context);
   const rows: string[][] = [];
   let troubles = 0;
   let removed = 0;
-  for await (const snapshot of describeSnapshots(storage, trusted, opened, context.signal)) {
+  for await (const snapshot of describeSnapshots(storage, trusted, opened, keeper, context.signal)) {
     if (snapshot.trouble) {
       troubles++;
       context.terminal.warning(snapshot.trouble.message);

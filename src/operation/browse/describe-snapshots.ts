@@ -3,6 +3,7 @@ import type { SnapshotId } from '../../repository/ids.ts';
 import type { SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { SnapshotRoot } from '../../repository/snapshot/root-json.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { forgottenSnapshots, readKeeperHistory } from '../keeper/keeper-records.ts';
 import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
@@ -29,20 +30,20 @@ export interface SnapshotDescription {
 }
 
 /**
- * Every snapshot, in order, and those that were removed and can still be read. @throws no-repository; no-identity-match if there are identities and none fits; failed if
- * storage cannot be listed
+ * Every snapshot, in order, and those that were removed and can still be read: not by the trusted keeper, as far as its
+ * records say. @throws no-repository; no-identity-match if there are identities and none fits; failed if storage cannot
+ * be listed
  */
 export async function* describeSnapshots(
   storage: Storage,
   trusted: TrustedSigners | undefined,
   objects: SealedObjects | undefined,
+  keeper: TrustedSigners | undefined,
   signal?: AbortSignal,
 ): AsyncGenerator<SnapshotDescription> {
   const { committed } = await listSnapshots(storage, signal);
   if (committed.length === 0) await readRepositoryJson(storage, signal);
-  const removed = new Map(
-    (await listRemovedSnapshots(storage, signal)).map((snapshot) => [snapshot.id, snapshot]),
-  );
+  const removed = await findRemoved(storage, keeper, signal);
   for (const id of [...committed.map(({ id }) => id), ...removed.keys()].sort()) {
     signal?.throwIfAborted();
     let signature: SignatureState | undefined;
@@ -63,4 +64,18 @@ export async function* describeSnapshots(
     }
     yield { id, signature, facts, root, trouble, removed: removed.get(id) };
   }
+}
+
+async function findRemoved(
+  storage: Storage,
+  keeper: TrustedSigners | undefined,
+  signal?: AbortSignal,
+): Promise<Map<SnapshotId, RemovedSnapshot>> {
+  const removed = new Map<SnapshotId, RemovedSnapshot>();
+  for (const snapshot of await listRemovedSnapshots(storage, signal)) removed.set(snapshot.id, snapshot);
+  if (removed.size === 0 || !keeper) return removed;
+  const { id } = await readRepositoryJson(storage, signal);
+  const { records } = await readKeeperHistory(storage, id, keeper, signal);
+  for (const { id } of forgottenSnapshots(records).values()) removed.delete(id);
+  return removed;
 }
