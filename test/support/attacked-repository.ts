@@ -119,13 +119,16 @@ export class AttackedRepository {
     return await executeForget(await planForget(options), options);
   }
 
-  async prune(graceHours = 24, acceptMissing = false): Promise<PruneResult> {
+  async prune(
+    graceHours = 24,
+    settings: { readonly acceptMissing?: boolean; readonly dryRun?: boolean } = {},
+  ): Promise<PruneResult> {
     using session = await this.session();
     return await prune({
       storage: this.storage,
       session,
       graceMs: graceHours * 3_600_000,
-      acceptMissing,
+      ...settings,
       now: this.clock.now(),
       signal: never,
     });
