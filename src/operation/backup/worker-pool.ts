@@ -182,12 +182,13 @@ export class WorkerPool {
     this.#stores.add(store);
     try {
       await store;
-      await this.#sendPermit(member);
     } catch (error) {
       this.#fail(error);
     } finally {
+      // Before the permit, which may take its time (a plugin wraps its key): `flush` waits for stores alone.
       this.#stores.delete(store);
     }
+    if (this.#error === undefined) await this.#sendPermit(member);
   }
 
   async #sendPermit(member: Member): Promise<void> {
