@@ -1,72 +1,29 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { X25519Identity } from '../../src/age/x25519.ts';
 import { systemClock, type Clock } from '../../src/clock/clock.ts';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
-import { backup, type BackupResult } from '../../src/operation/backup/backup.ts';
-import { HostConfigurations } from '../../src/operation/host-configurations.ts';
-import { init } from '../../src/operation/init/init.ts';
+import type { BackupResult } from '../../src/operation/backup/backup.ts';
 import { listSnapshots } from '../../src/operation/open-repository.ts';
 import { readSignedSnapshot, readSnapshotJson } from '../../src/operation/reading/signed-snapshot.ts';
-import type { HostConfiguration } from '../../src/repository/host-configuration.ts';
 import type { ObjectDigest } from '../../src/repository/ids.ts';
 import { indexName, packName } from '../../src/repository/layout.ts';
-import { planRoots } from '../../src/source/source-roots.ts';
-import { generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
-import { privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
-import { MemoryStorage } from '../../src/storage/memory/memory-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { createBackupHost, runBackup, type BackupHost } from '../support/backup-host.ts';
 import { FaultyStorage, type Fault } from '../support/faulty-storage.ts';
 
-interface Surroundings {
-  readonly folder: string;
-  readonly storage: MemoryStorage;
-  readonly host: HostConfiguration;
-  readonly signer: Signer;
-}
-
-async function prepare(t: TestContext): Promise<Surroundings> {
-  const folder = mkdtempSync(join(tmpdir(), 'salvage-faults-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  mkdirSync(join(folder, 'src'));
+async function prepare(t: TestContext): Promise<BackupHost> {
+  const host = await createBackupHost(t);
   for (let index = 0; index < 10; index++)
-    writeFileSync(join(folder, 'src', `f${index}`), `content ${index}`.repeat(5000));
+    writeFileSync(join(host.folder, 'src', `f${index}`), `content ${index}`.repeat(5000));
   await setTimeout(50);
-  const storage = new MemoryStorage();
-  const host = await init({
-    storage,
-    configurations: new HostConfigurations(join(folder, 'config')),
-    url: 'memory',
-    recipients: [X25519Identity.generate().recipient.toString()],
-    signingKey: '/nowhere',
-    name: 'host',
-    clock: systemClock,
-    signal: new AbortController().signal,
-  });
-  return { folder, storage, host, signer: privateKeySigner(generateEd25519Key('host')) };
+  return host;
 }
 
-async function run(
-  { folder, host, signer }: Surroundings,
-  storage: Storage,
-  clock: Clock = systemClock,
-): Promise<BackupResult> {
-  return await backup({
-    storage,
-    host,
-    signer,
-    source: { kind: 'paths', paths: ['/src'], walk: { roots: planRoots([join(folder, 'src')]) } },
-    folder: join(folder, 'cache'),
-    threads: 1,
-    observer: { onProblem: () => {}, onProgress: () => {}, onNotice: () => {} },
-    clock,
-    signal: new AbortController().signal,
-  });
-}
+const run = (host: BackupHost, storage: Storage, clock: Clock = systemClock): Promise<BackupResult> =>
+  runBackup(host, { storage, clock });
 
 /** Every committed snapshot has all its objects, is signed, and continues the one before it. */
 async function verify(storage: Storage): Promise<number> {

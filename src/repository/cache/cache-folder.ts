@@ -34,13 +34,15 @@ const idBytes = 32;
 const fileName = v.pipe(v.string(), v.regex(/^(?:listing|packs|blobs)-[0-9a-f]{32}$/));
 const schema = v.strictObject({
   format: v.literal('salvage-cache'),
-  version: v.literal(1),
+  version: v.literal(2),
   repository: repositoryIdSchema,
   snapshot: snapshotIdSchema,
   checksums: objectDigestSchema,
   packs: fileName,
   listing: v.nullable(fileName),
   levels: v.array(fileName),
+  /** CRC-32 of the document without it: a digit that flips in `checksums` would fork the chain of snapshots. */
+  crc: v.number(),
 });
 
 /**
@@ -60,12 +62,13 @@ export class CacheFolder {
   /** What the last `commit` left, or undefined if there is nothing to be believed. */
   load(): CacheState | undefined {
     try {
-      const current = decodeJson(
+      const { crc, ...current } = decodeJson(
         schema,
         readFileSync(join(this.#path, currentName)),
         maxCurrentBytes,
         currentName,
       );
+      if (crc32(encodeJson(current)) !== crc) return undefined;
       const packs = decodePacks(readFileSync(join(this.#path, current.packs)));
       if (current.repository !== this.#repository || !packs) return undefined;
       const paths = [...current.levels, ...(current.listing === null ? [] : [current.listing])];
@@ -111,7 +114,7 @@ export class CacheFolder {
     const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
     const current = {
       format: 'salvage-cache',
-      version: 1,
+      version: 2,
       repository: this.#repository,
       snapshot: state.snapshot,
       checksums: state.checksums,
@@ -120,7 +123,7 @@ export class CacheFolder {
       levels: levels.map(nameOf),
     };
     const draft = join(this.#path, `${currentName}.new`);
-    writeFileSync(draft, encodeJson(current), { mode: 0o600 });
+    writeFileSync(draft, encodeJson({ ...current, crc: crc32(encodeJson(current)) }), { mode: 0o600 });
     renameSync(draft, join(this.#path, currentName));
     const kept = new Set<string>([
       currentName,
