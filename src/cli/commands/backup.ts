@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { availableParallelism, setPriority } from 'node:os';
+import { availableParallelism, setPriority, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
+import { defaultMemoryBytes } from '../../operation/backup/memory-plan.ts';
 import { backup, type BackupResult, type BackupSource } from '../../operation/backup/backup.ts';
 import { readRepositoryJson } from '../../operation/open-repository.ts';
 import { commandStream } from '../../source/command-stream.ts';
@@ -93,7 +94,10 @@ export function register(program: Command, context: CliContext): void {
     .option('--one-file-system', 'keep mount points as empty directories')
     .option('--force', 'read everything, also what has not changed since the last backup')
     .option('--paranoid', 'decode all that is compressed again before it is stored, to find bad memory')
-    .option('--memory <size>', 'choose threads and pack sizes for so much memory (default: 250M)')
+    .option(
+      '--memory <size>',
+      'use threads and pack sizes that fit into so much memory (default: 250M, and on large machines a 64th of theirs, up to 1G)',
+    )
     .addOption(
       new Option('--threads <number>', 'read and compress on so many threads')
         .argParser(parseCount)
@@ -116,7 +120,8 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   if (options.threads < 1 || options.threads > 64)
     throw new SalvageError('usage', `Cannot use --threads ${options.threads}: give a number from 1 to 64`);
   const labels = parseLabels(options.label ?? []);
-  const memoryBytes = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
+  const memoryBytes =
+    options.memory === undefined ? defaultMemoryBytes(totalmem()) : parseSize(options.memory, '--memory');
   const bytesPerSecond =
     options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
   const source = planSource(paths, options, context);
@@ -149,7 +154,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
       labels,
       force: options.force ?? false,
       paranoid: options.paranoid ?? false,
-      ...(memoryBytes !== undefined && { memoryBytes }),
+      memoryBytes,
       threads: options.threads,
       dryRun: options.dryRun ?? false,
       observer: {

@@ -345,9 +345,9 @@ class BackupRun {
   }
 }
 
-/** Packs of one worker that are in memory at a time: a folder takes them as they are finished. */
+/** Packs of one worker that are in memory at a time: a folder takes them as they are made. */
 function packsInMemory({ stageSpec }: Storage): number {
-  return stageSpec.kind === 'folder' ? 1 : permitsPerWorker;
+  return stageSpec.kind === 'folder' ? 0 : permitsPerWorker;
 }
 
 function parseHostRecipient(text: string, plugins: RecipientPlugins | undefined): Recipient {
