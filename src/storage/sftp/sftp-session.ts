@@ -221,17 +221,7 @@ export class SftpSession {
     await this.#askForStatus(PacketType.extended, [extension, ...fields]);
   }
 
-  /** A request as it stands; the status of the answer, 0 for any other answer. For tests that attack servers. */
-  async raw(
-    type: number,
-    fields: readonly Field[],
-  ): Promise<{ readonly code: number; readonly handle?: Handle }> {
-    const reply = await this.#ask(type, fields);
-    if (reply.type === PacketType.handle) return { code: 0, handle: handleOf(reply) };
-    return { code: statusOf(reply)?.code ?? 0 };
-  }
-
-  /** Free and total bytes where the server tells; undefined if it does not. */
+  /** What is free on the file system of this path; undefined where the server does not tell. */
   async freeBytes(path: string): Promise<number | undefined> {
     if (!this.offers('statvfs@openssh.com')) return undefined;
     const { type, fields } = await this.#ask(PacketType.extended, ['statvfs@openssh.com', path]);

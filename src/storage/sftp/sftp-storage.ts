@@ -2,7 +2,7 @@ import { toHex } from '../../bytes/bytes.ts';
 import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
-import type { RetrySettings } from '../retry/backoff.ts';
+import { Backoff, type RetrySettings } from '../retry/backoff.ts';
 import { SshFailure } from '../ssh-program/ssh-failure.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import {
@@ -20,7 +20,7 @@ import { fromFlatName, toFlatName } from './flat-name.ts';
 import type { SessionSource } from './sftp-connection.ts';
 import { OpenFlag, SftpProtocolError, StatusCode, type FileAttributes } from './sftp-packet.ts';
 import { SftpStatusError, type FolderEntry, type Handle, type SftpSession } from './sftp-session.ts';
-import { uploadFile } from './sftp-upload.ts';
+import { uploadFile, waitAfterLoss } from './sftp-upload.ts';
 
 const incomingFolder = '.incoming';
 const hardlinkExtension = 'hardlink@openssh.com';
@@ -230,7 +230,7 @@ export class SftpStorage implements Storage {
           mustCopy,
           signal,
         });
-        return await this.#publish(await this.#connection.session(), upload, name);
+        return await this.#publishPatiently(upload, name, signal);
       } catch (error) {
         throw await this.#knowFullDisk(error);
       } finally {
@@ -275,7 +275,27 @@ export class SftpStorage implements Storage {
     }
   }
 
-  /** Gives the finished upload its name. */
+  /** Gives the finished upload its name, over a new connection if need be. */
+  async #publishPatiently(
+    upload: string,
+    name: string,
+    signal: AbortSignal | undefined,
+  ): Promise<CreateResult> {
+    const backoff = this.#resume && new Backoff(this.#resume);
+    let loss: unknown;
+    for (;;)
+      try {
+        const session = await this.#connection.session();
+        // Whether an object that is there now is this one, whoever has asked for it can find out (RetryingStorage).
+        if (loss !== undefined && (await this.#locate(session, name))) throw loss;
+        return await this.#publish(session, upload, name);
+      } catch (error) {
+        if (!backoff || error === loss) throw error;
+        loss = error;
+        await waitAfterLoss(backoff, error, signal);
+      }
+  }
+
   async #publish(session: SftpSession, upload: string, name: string): Promise<CreateResult> {
     const folder = folderOf(name);
     await this.#makeFolder(session, folder);
@@ -471,7 +491,9 @@ export class SftpStorage implements Storage {
       await this.#objects.take(1);
       try {
         const entries = (await session.readFolder(this.#path(folder.replace(/\/$/, '')))) ?? [];
-        const wanted = entries.filter(({ name }) => isObjectName(name) || fromFlatName(name) !== undefined);
+        const wanted = entries.filter(
+          ({ name }) => !name.includes('/') && (isObjectName(name) || fromFlatName(name) !== undefined),
+        );
         // Version 3 lets a server leave attributes out.
         return await Promise.all(
           wanted.map(async ({ name, attributes }) => {
@@ -494,7 +516,7 @@ export class SftpStorage implements Storage {
       return ((await session.lstat(this.#path(probe)))?.mtime ?? 0) * 1000;
     } finally {
       session.closeHandle(handle).catch(() => {});
-      void this.#discard(probe);
+      await this.#discard(probe);
     }
   }
 

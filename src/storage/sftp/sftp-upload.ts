@@ -48,6 +48,20 @@ export async function uploadFile(body: AsyncIterable<Uint8Array>, settings: Uplo
   await upload.run();
 }
 
+/** Waits until it is time to connect anew. @throws the error if it is another than a lost connection, or patience is over */
+export async function waitAfterLoss(
+  backoff: Backoff,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!(error instanceof SshFailure && error.isTransient)) throw error;
+  try {
+    await backoff.wait(new TransientError(error.message, { cause: error }), signal);
+  } catch (ending) {
+    throw ending instanceof TransientError ? error : ending;
+  }
+}
+
 class SftpUpload {
   readonly #settings: UploadSettings;
   readonly #body: AsyncIterable<Uint8Array>;
@@ -75,14 +89,9 @@ class SftpUpload {
           await this.#attempt();
           return;
         } catch (error) {
-          if (!backoff || this.#bodyFailure || !(error instanceof SshFailure && error.isTransient))
-            throw error;
+          if (!backoff || this.#bodyFailure) throw error;
           if (this.#safeBytes > safeBefore) backoff.reset();
-          await backoff
-            .wait(new TransientError(error.message, { cause: error }), signal)
-            .catch((later: unknown) => {
-              throw later instanceof TransientError ? error : later;
-            });
+          await waitAfterLoss(backoff, error, signal);
         }
       }
     } finally {
