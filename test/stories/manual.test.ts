@@ -13,6 +13,7 @@ for (const page of [
   'docs/manual/restore.md',
   'docs/manual/verify.md',
   'docs/manual/back-up.md',
+  'docs/manual/keep.md',
 ])
   test(`the commands of ${page} work`, async (t) => {
     const text = readFileSync(join(root, page), 'utf8');

@@ -142,7 +142,8 @@ function readPolicy(options: Options): RetentionPolicy {
     yearly: options.keepYearly,
   };
   const { keepWithin, keepLabel = [] } = options;
-  if (periods.every((period) => numbers[period] === undefined) && keepWithin === undefined)
+  const isRuled = periods.some((period) => numbers[period] !== undefined);
+  if (!isRuled && keepWithin === undefined && keepLabel.length === 0)
     throw new SalvageError('usage', 'Cannot forget: no rule says what to keep', {
       hint: 'For example --keep-daily 7 --keep-weekly 5 --keep-monthly 12, and -n to see what it does.',
     });
