@@ -13,7 +13,13 @@ import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { parseSize } from '../parse-size.ts';
 import { parseTime } from '../parse-time.ts';
-import { addSignerFlags, readTrustedSigners, type SignerFlags } from '../signer-options.ts';
+import {
+  addKeeperFlag,
+  addSignerFlags,
+  readTrustedKeeper,
+  readTrustedSigners,
+  type SignerFlags,
+} from '../signer-options.ts';
 
 interface Options extends SignerFlags {
   readonly snapshot?: readonly string[];
@@ -38,6 +44,7 @@ export function register(program: Command, context: CliContext): void {
     .argument('<source>', 'the repository to copy from: a path or URL, as for --repo')
     .argument('<target>', 'where to: nothing yet, or an older copy of the same repository');
   addSignerFlags(program);
+  addKeeperFlag(program);
   program
     .option(
       '--snapshot <id>',
@@ -75,6 +82,7 @@ async function run(from: string, to: string, options: Options, context: CliConte
   if (placeOf(from) === placeOf(to))
     throw new SalvageError('usage', `Cannot copy "${from}" to itself: give two places`);
   const trusted = readTrustedSigners(options, context);
+  const keeper = readTrustedKeeper(options, context);
   const source = await open(from, options, context);
   const target = await open(to, options, context);
   if (!trusted)
@@ -90,6 +98,7 @@ async function run(from: string, to: string, options: Options, context: CliConte
     source,
     target: bytesPerSecond === undefined ? target : new RateLimitedStorage(target, bytesPerSecond, clock),
     trusted,
+    keeper,
     selection: {
       ...(snapshots && { snapshots }),
       ...(latest !== undefined && { latest }),
@@ -167,13 +176,13 @@ function report(result: CopyResult, options: Options, target: string, { terminal
 }
 
 function found(troubles: readonly Trouble[]): SalvageError {
-  const onlyUnreadable = troubles.every(({ kind }) => kind === 'unreadable');
+  const isPassing = troubles.every(({ kind }) => kind === 'unreadable' || kind === 'marked-object');
   return new SalvageError(
-    onlyUnreadable ? 'failed' : 'damaged',
+    isPassing ? 'failed' : 'damaged',
     `Cannot call the copy complete: ${count(troubles.length, 'thing')} found, each named above`,
     {
-      hint: onlyUnreadable
-        ? 'Copy again when storage answers: what is there is not carried again.'
+      hint: isPassing
+        ? 'Copy again later: what is there is not carried again.'
         : 'What is whole was copied. A host that backs up again heals what it still has; then copy again.',
     },
   );

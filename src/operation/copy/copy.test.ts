@@ -10,7 +10,8 @@ import {
   type HandMadeSnapshot,
 } from '../../../test/support/hand-made-repository.ts';
 import { randomBytes } from '../../clock/random.ts';
-import type { SnapshotId } from '../../repository/ids.ts';
+import type { RepositoryId, SnapshotId } from '../../repository/ids.ts';
+import type { KeeperAct } from '../../repository/keeper-record.ts';
 import {
   indexName,
   packName,
@@ -18,10 +19,19 @@ import {
   repositoryName,
   snapshotFileName,
 } from '../../repository/layout.ts';
+import { parseAllowedSigners } from '../../ssh/allowed-signers.ts';
 import { generateEd25519Key } from '../../ssh/encode-private-key.ts';
+import { formatPublicKey } from '../../ssh/public-key.ts';
 import { privateKeySigner } from '../../ssh/signer.ts';
 import { MemoryStorage } from '../../storage/memory/memory-storage.ts';
 import type { Storage } from '../../storage/storage.ts';
+import {
+  readKeeperHistory,
+  writeKeeperRecord,
+  type KeeperHistory,
+  type TrustedRecord,
+} from '../keeper/keeper-records.ts';
+import type { TrustedSigners } from '../reading/signed-snapshot.ts';
 import { verify } from '../verify/verify.ts';
 import { copy, type CopyOptions, type CopyResult } from './copy.ts';
 
@@ -105,6 +115,33 @@ async function twoSnapshots(): Promise<{
   const first = await repository.snapshot([a, b], { packPerFile: true });
   const second = await repository.snapshot([b, c], { packPerFile: true });
   return { repository, first, second };
+}
+
+interface Keeper {
+  readonly trusted: TrustedSigners;
+  write(
+    storage: Storage,
+    repository: RepositoryId,
+    newest: TrustedRecord | undefined,
+    open: readonly number[],
+    act: KeeperAct,
+    isOpen?: boolean,
+  ): Promise<TrustedRecord>;
+}
+
+function keeperOf(principal: string): Keeper {
+  const key = generateEd25519Key(principal);
+  const line = `${principal} namespaces="salvage-keeper" ${formatPublicKey(key.publicKey)}`;
+  const time = new Date('2026-11-23T12:00:00Z');
+  return {
+    trusted: { allowedSigners: parseAllowedSigners(line), principal },
+    write: async (storage, repository, newest, open, act, isOpen = false) =>
+      await writeKeeperRecord(
+        storage,
+        { repository, newest, time, open, isOpen, act },
+        privateKeySigner(key),
+      ),
+  };
 }
 
 class AddOnlyStorage extends MemoryStorage {
@@ -379,6 +416,52 @@ describe('copy', () => {
     await target.create(packName(first.contentPacks[0]!), [randomBytes(10)]);
     const { snapshots, kinds } = await run(repository, target);
     assert.deepEqual([snapshots, kinds], [[second.id], ['changed-object']]);
+  });
+
+  it('lets a new target take over why snapshots are not there, and copies nothing that was forgotten', async () => {
+    const { repository, first, second } = await twoSnapshots();
+    const keeper = keeperOf('keeper');
+    const { storage, id } = repository;
+    const act = {
+      action: 'forget',
+      snapshots: [{ id: first.id, checksums: first.digest, previous: null }],
+    } as const;
+    await keeper.write(storage, id, undefined, [], act);
+    const target = new MemoryStorage();
+    const { snapshots, notices } = await run(repository, target, { keeper: keeper.trusted });
+    assert.deepEqual([snapshots, notices], [[second.id], []]);
+    const records = (storage: Storage): Promise<KeeperHistory> =>
+      readKeeperHistory(storage, id, keeper.trusted);
+    assert.deepEqual(await records(target), await records(storage));
+    // From now on the target has a keeper of its own.
+    const more = { ...act, snapshots: [{ id: second.id, checksums: second.digest, previous: first.digest }] };
+    await keeper.write(storage, id, (await records(storage)).records[0], [], more);
+    await run(repository, target, { keeper: keeper.trusted });
+    assert.equal((await records(target)).records.length, 1);
+    const stranger = keeperOf('stranger');
+    const unbelieved = await run(repository, new MemoryStorage(), { keeper: stranger.trusted });
+    assert.equal(unbelieved.snapshots.length, 2);
+    assert.match(unbelieved.notices.join(), /keeper's record/);
+  });
+
+  it('does not finish what needs a pack that a keeper is about to remove', async () => {
+    const { repository, first, second } = await twoSnapshots();
+    const target = new MemoryStorage();
+    await run(repository, target, { selection: { snapshots: ['1'] } });
+    const pack = second.contentPacks[1]!;
+    await target.create(packName(pack), [(await repository.storage.read(packName(pack)))!]);
+    const keeper = keeperOf('keeper');
+    const mark = { action: 'mark', packs: [pack], indexes: [], unfinished: [] } as const;
+    const marked = await keeper.write(target, repository.id, undefined, [], mark, true);
+    const { snapshots, kinds } = await run(repository, target);
+    assert.deepEqual([snapshots, kinds], [[], ['marked-object']]);
+    assert.deepEqual(await verifyCopy(repository, target), []);
+    // The keeper has seen the list of the unfinished snapshot, and removes nothing.
+    const sweep = { action: 'sweep', mark: 1, packs: [], indexes: [], unfinished: [] } as const;
+    await keeper.write(target, repository.id, marked, [], sweep);
+    const again = await run(repository, target);
+    assert.deepEqual([again.snapshots, again.objects], [[second.id], 0]);
+    assert.ok(first.id < second.id);
   });
 
   it('gives up on a source that does not answer at all', async () => {

@@ -4,9 +4,10 @@ import { equalBytes } from '../../bytes/bytes.ts';
 import { releaseMemory } from '../../bytes/release-memory.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject } from '../../repository/damage.ts';
-import type { ObjectDigest, RepositoryId, SnapshotId } from '../../repository/ids.ts';
+import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import {
   indexName,
+  keeperFileName,
   packName,
   readmeName,
   recoverName,
@@ -20,6 +21,7 @@ import { decodeRepositoryJson } from '../../repository/repository-json.ts';
 import { checksumsDigest, decodeChecksums } from '../../repository/snapshot/checksums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { findByDigest, tellsOfDamage } from '../reading/find-original.ts';
+import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { checkDigest, readBounded, readDigested, readRequired } from '../reading/read-object.ts';
 import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
 import { ByteBudget } from './byte-budget.ts';
@@ -121,6 +123,7 @@ class CopyRun {
   readonly #isShard: boolean;
   readonly #observer: CopyObserver;
   readonly #budget: ByteBudget;
+  #marks: RemovalMarks;
   readonly #carried = new Milestones();
   /** What the target does not have as it should be. */
   readonly #absent: Set<string>;
@@ -135,13 +138,14 @@ class CopyRun {
     this.#target = options.target;
     this.#isShard = options.shard !== undefined;
     this.#observer = observer;
+    this.#marks = plan.marks;
     this.#budget = new ByteBudget(options.memoryBytes ?? usualMemoryBytes);
     this.#absent = new Set([...plan.lost, ...plan.objects.map(({ name }) => name)]);
   }
 
   async run(signal: AbortSignal): Promise<void> {
     await this.#claimTarget(signal);
-    await this.#carryKeeperRecords(signal);
+    await this.#carryRecords(signal);
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
     const objects = this.#plan.objects.entries();
@@ -170,11 +174,17 @@ class CopyRun {
     ]);
   }
 
-  async #carryKeeperRecords(signal: AbortSignal): Promise<void> {
-    for (const name of this.#plan.keeper) {
-      const bytes = await readRequired(this.#source, name, limits.checksums, signal);
-      await this.#target.create(name, [bytes], signal);
-    }
+  async #carryRecords(signal: AbortSignal): Promise<void> {
+    const { records } = this.#plan;
+    if (records.length === 0) return;
+    for (const id of records)
+      for (const file of ['json', 'json.sig'] as const) {
+        const name = keeperFileName(id, file);
+        const bytes = await readRequired(this.#source, name, limits.keeperRecord, signal);
+        await this.#target.create(name, [bytes], signal);
+        if (file === 'json') await this.#target.settle(signal);
+      }
+    this.#marks = await RemovalMarks.read(this.#target, signal);
   }
 
   // ---- Packs and index objects
@@ -280,8 +290,11 @@ class CopyRun {
         group.push(snapshots[next++]!);
       const ready = await Promise.all(group.map((snapshot) => this.#prepare(snapshot, signal)));
       await this.#target.settle(signal);
+      const free = await Promise.all(
+        group.map(async ({ id }, index) => ready[index] && (await this.#isFree(id, ready[index], signal))),
+      );
       for (const [index, { id, armored }] of group.entries()) {
-        if (!ready[index]) continue;
+        if (!free[index]) continue;
         if (!(await this.#putFile(snapshotFileName(id, 'SHA256SUMS.sig'), armored, signal))) continue;
         this.committed.push(id);
         this.#observer.onSnapshot(id);
@@ -289,8 +302,29 @@ class CopyRun {
     }
   }
 
-  /** Stores all of a snapshot but its signature. False if something that it needs is not to be had. */
-  async #prepare({ id, digest, armored }: PlannedSnapshot, signal: AbortSignal): Promise<boolean> {
+  /**
+   * The last look before a signature is stored, when SHA256SUMS is durable: nothing that a keeper is about to remove may
+   * come into use again (docs/design/format.md "Removing").
+   */
+  async #isFree(id: SnapshotId, packs: readonly PackId[], signal: AbortSignal): Promise<boolean> {
+    const marks = this.#marks;
+    const marked = packs.find((pack) => marks.has(pack));
+    try {
+      await marks.confirm(id, packs, signal);
+      if (!marked && !marks.hasUnfinished(id)) return true;
+    } catch (error) {
+      if (!(error instanceof SalvageError) || error.details['markedPacks'] === undefined) throw error;
+    }
+    const message = `A keeper is about to remove ${marked ? `"${packName(marked)}"` : 'what was there of it or of its packs'} from "${this.#target.description}": snapshot ${id} is not finished before that is over.`;
+    this.#observer.onTrouble({ kind: 'marked-object', snapshot: id, message });
+    return false;
+  }
+
+  /** Stores all of a snapshot but its signature. Its packs, or undefined if something that it needs is not to be had. */
+  async #prepare(
+    { id, digest, armored }: PlannedSnapshot,
+    signal: AbortSignal,
+  ): Promise<readonly PackId[] | undefined> {
     const files = this.#plan.source.byId.get(id)!.files;
     const nameOf = (file: SnapshotFile): string => snapshotFileName(id, file);
     const sizes = ['SHA256SUMS', 'snapshot.json', 'root.age'] as const;
@@ -323,12 +357,13 @@ class CopyRun {
         this.#putFile(nameOf('snapshot.json'), json, signal),
         this.#putFile(nameOf('root.age'), root, signal),
       ]).then((both) => both.every(Boolean))) && (await this.#putFile(nameOf('SHA256SUMS'), list, signal));
-    return placed || this.#leaveOut(id, 'what is there in its place cannot be replaced');
+    if (!placed) return this.#leaveOut(id, 'what is there in its place cannot be replaced');
+    return checksums.packs;
   }
 
-  #leaveOut(id: SnapshotId, why: string): false {
+  #leaveOut(id: SnapshotId, why: string): undefined {
     this.#observer.onNotice(`Snapshot ${id} is not copied: ${why}`);
-    return false;
+    return undefined;
   }
 
   /** Makes the target hold these bytes under the name, of which nothing genuine has others. False if that cannot be. */

@@ -17,8 +17,7 @@ export interface Inventory {
   /** Snapshots with a signature, in order, and by their ids. */
   readonly committed: readonly StoredSnapshot[];
   readonly byId: ReadonlyMap<SnapshotId, StoredSnapshot>;
-  /** Names of keeper records and their signatures, in order. */
-  readonly keeper: readonly string[];
+  readonly hasRecords: boolean;
 }
 
 /** Snapshots first: what is needed by one that is there by then is there as well. */
@@ -31,18 +30,23 @@ const prefixes = [snapshotsPrefix, keeperPrefix, indexPrefix, packsPrefix];
 export async function takeInventory(storage: Storage, signal?: AbortSignal): Promise<Inventory> {
   const sizes = new Map<string, number>();
   const files = new Map<SnapshotId, Map<SnapshotFile, number>>();
-  const keeper: string[] = [];
+  let hasRecords = false;
   for (const prefix of prefixes)
     for await (const { name, sizeBytes } of storage.list(prefix, signal)) {
       const role = roleOf(name);
       if (!role) continue;
       sizes.set(name, sizeBytes);
-      if (role.kind === 'keeper') keeper.push(name);
+      if (role.kind === 'keeper') hasRecords = true;
       if (role.kind !== 'snapshot') continue;
       let found = files.get(role.id);
       if (!found) files.set(role.id, (found = new Map()));
       found.set(role.file, sizeBytes);
     }
   const { committed } = groupSnapshots(files);
-  return { sizes, committed, byId: new Map(committed.map((snapshot) => [snapshot.id, snapshot])), keeper };
+  return {
+    sizes,
+    committed,
+    byId: new Map(committed.map((snapshot) => [snapshot.id, snapshot])),
+    hasRecords,
+  };
 }

@@ -6,11 +6,19 @@ import {
   type RepositoryId,
   type SnapshotId,
 } from '../../repository/ids.ts';
-import { indexName, packName, repositoryName, snapshotFileName } from '../../repository/layout.ts';
+import {
+  indexName,
+  packName,
+  repositoryName,
+  snapshotFileName,
+  type KeeperRecordId,
+} from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
 import { decodeRepositoryJson } from '../../repository/repository-json.ts';
 import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { readKeeperHistory, type TrustedRecord } from '../keeper/keeper-records.ts';
+import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { readRepositoryJson, type StoredSnapshot } from '../open-repository.ts';
 import { tellsOfDamage } from '../reading/find-original.ts';
 import { checkDigest, readBounded, readRequired } from '../reading/read-object.ts';
@@ -36,6 +44,8 @@ export interface PlanOptions {
   readonly target: Storage;
   /** Undefined: that a signature fits its list is all that is checked. */
   readonly trusted: TrustedSigners | undefined;
+  /** Whose records of what was forgotten are believed; without it, nobody's. */
+  readonly keeper?: TrustedSigners | undefined;
   readonly selection?: CopySelection;
   readonly shard?: Shard;
   /** Also look at what the snapshots need that the target has already. */
@@ -83,8 +93,10 @@ export interface CopyPlan {
   readonly snapshots: readonly PlannedSnapshot[];
   /** Selected snapshots that the target has. */
   readonly present: number;
-  /** Keeper records and their signatures to carry, each record before its signature. */
-  readonly keeper: readonly string[];
+  /** What a keeper is about to remove from the target. */
+  readonly marks: RemovalMarks;
+  /** Records of the source's keeper that a new target takes over: they say why its snapshots begin where they do. */
+  readonly records: readonly KeeperRecordId[];
 }
 
 /** Lists of snapshots that are on their way while another is looked at. */
@@ -103,8 +115,10 @@ export async function planCopy(
   const { source, target } = options;
   const { id: repository } = await readRepositoryJson(source, signal);
   const claim = await compareRepositories(repository, target, signal);
+  // Before the packs are listed: what is marked later has seen the lists that a copy stores (format.md "Removing").
+  const marks = await RemovalMarks.read(target, signal);
   const [ours, theirs] = await Promise.all([takeInventory(source, signal), takeInventory(target, signal)]);
-  return await new Planner(options, observer, signal, repository, ours, theirs).plan(claim);
+  return await new Planner(options, observer, signal, repository, ours, theirs).plan(claim, marks);
 }
 
 async function compareRepositories(
@@ -155,9 +169,12 @@ class Planner {
     this.#theirs = theirs;
   }
 
-  async plan(claim: CopyPlan['claim']): Promise<CopyPlan> {
-    const { selection = {}, shard, repair = false } = this.#options;
-    const selected = selectSnapshots(this.#ours.committed, selection);
+  async plan(claim: CopyPlan['claim'], marks: RemovalMarks): Promise<CopyPlan> {
+    const { source, target, selection = {}, shard, repair = false } = this.#options;
+    const here = await this.#readHistory(source, this.#ours);
+    const there = await this.#readHistory(target, this.#theirs);
+    const forgotten = forgottenIds([...here, ...there]);
+    const selected = selectSnapshots(this.#ours.committed, selection).filter((id) => !forgotten.has(id));
     const common = selected.filter((id) => this.#theirs.byId.has(id));
     const pending = new Set(selected.filter((id) => !this.#theirs.byId.has(id)));
     const newest = common.at(-1);
@@ -179,7 +196,7 @@ class Planner {
         snapshots.push({ id, digest: signed.digest, armored, objectsBefore: this.#objects.size });
     }
     await this.#checkSeams(links, pending);
-    this.#compareEnds(pending);
+    this.#compareEnds(pending, forgotten);
     return {
       repository: this.#repository,
       claim,
@@ -189,7 +206,8 @@ class Planner {
       lost: this.#lost,
       snapshots,
       present: selected.length - pending.size,
-      keeper: shard ? [] : this.#missingKeeperRecords(),
+      marks,
+      records: shard || this.#theirs.committed.length > 0 ? [] : here.map(({ id }) => id),
     };
   }
 
@@ -372,7 +390,7 @@ class Planner {
   }
 
   /** Says what a later `verify` of the target would find strange. */
-  #compareEnds(pending: ReadonlySet<SnapshotId>): void {
+  #compareEnds(pending: ReadonlySet<SnapshotId>, forgotten: ReadonlySet<SnapshotId>): void {
     const { source, target } = this.#options;
     const numberOf = (snapshot: StoredSnapshot | undefined): number =>
       snapshot ? sequenceOf(snapshot.id) : 0;
@@ -383,7 +401,8 @@ class Planner {
       );
     const last = Math.max(numberOf(theirs), ...[...pending].map(sequenceOf));
     const left = this.#ours.committed.filter(
-      ({ id }) => sequenceOf(id) < last && !this.#theirs.byId.has(id) && !pending.has(id),
+      ({ id }) =>
+        sequenceOf(id) < last && !this.#theirs.byId.has(id) && !pending.has(id) && !forgotten.has(id),
     );
     if (left.length > 0)
       this.#observer.onNotice(
@@ -391,18 +410,18 @@ class Planner {
       );
   }
 
-  #missingKeeperRecords(): string[] {
-    const ours = new Set(this.#ours.keeper);
-    if (this.#theirs.keeper.some((name) => !ours.has(name))) {
-      if (ours.size > 0)
-        this.#observer.onNotice(
-          `"${this.#options.target.description}" has keeper records of its own: those of "${this.#options.source.description}" are not copied`,
-        );
-      return [];
-    }
-    const theirs = new Set(this.#theirs.keeper);
-    return this.#ours.keeper.filter((name) => !theirs.has(name));
+  async #readHistory(storage: Storage, { hasRecords }: Inventory): Promise<readonly TrustedRecord[]> {
+    const { keeper } = this.#options;
+    if (!hasRecords || !keeper) return [];
+    const { records, problems } = await readKeeperHistory(storage, this.#repository, keeper, this.#signal);
+    for (const { message } of problems) this.#observer.onNotice(`In "${storage.description}": ${message}`);
+    return records;
   }
+}
+
+function forgottenIds(records: readonly TrustedRecord[]): Set<SnapshotId> {
+  const ids = records.flatMap(({ record }) => (record.action === 'forget' ? record.snapshots : []));
+  return new Set(ids.map(({ id }) => id));
 }
 
 interface LoadedSnapshot {

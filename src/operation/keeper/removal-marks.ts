@@ -15,24 +15,28 @@ export class RemovalMarks {
   readonly #storage: Storage;
   /** Names of the records that were there. */
   readonly #seen: ReadonlySet<string>;
-  readonly #packs: ReadonlySet<PackId>;
+  readonly #open: Marked;
 
-  private constructor(storage: Storage, seen: ReadonlySet<string>, packs: ReadonlySet<PackId>) {
+  private constructor(storage: Storage, seen: ReadonlySet<string>, open: Marked) {
     this.#storage = storage;
     this.#seen = seen;
-    this.#packs = packs;
+    this.#open = open;
   }
 
   /** As it stands now. To be read before storage is asked which packs there are. @throws failed if storage cannot be asked */
   static async read(storage: Storage, signal?: AbortSignal): Promise<RemovalMarks> {
     const ids = await listKeeperRecords(storage, signal);
-    const { packs } = await readOpen(storage, ids, signal);
-    return new RemovalMarks(storage, new Set(ids.map(nameOf)), packs);
+    return new RemovalMarks(storage, new Set(ids.map(nameOf)), await readOpen(storage, ids, signal));
   }
 
   /** True if no new snapshot may refer to the pack, although it may still be there. */
   has(pack: PackId): boolean {
-    return this.#packs.has(pack);
+    return this.#open.packs.has(pack);
+  }
+
+  /** True if this unfinished snapshot is to go: nobody may finish it before it is gone. */
+  hasUnfinished(snapshot: SnapshotId): boolean {
+    return this.#open.unfinished.has(snapshot);
   }
 
   /**
@@ -52,7 +56,10 @@ export class RemovalMarks {
     throw new SalvageError(
       'failed',
       `Cannot finish snapshot ${snapshot}: while it was made, a keeper has marked ${gone.length} of the packs that it refers to for removal`,
-      { hint: 'Run it again: what this run has stored is taken up, and the rest is stored anew.' },
+      {
+        hint: 'Run it again: what this run has stored is taken up, and the rest is stored anew.',
+        details: { markedPacks: gone.length },
+      },
     );
   }
 }
@@ -72,8 +79,8 @@ export async function listKeeperRecords(storage: Storage, signal?: AbortSignal):
 }
 
 interface Marked {
-  readonly packs: Set<PackId>;
-  readonly unfinished: Set<SnapshotId>;
+  readonly packs: ReadonlySet<PackId>;
+  readonly unfinished: ReadonlySet<SnapshotId>;
 }
 
 /** What the open records name. Where the newest cannot be read all count as open. */
@@ -101,7 +108,7 @@ async function readAll(
   ids: readonly KeeperRecordId[],
   signal: AbortSignal | undefined,
 ): Promise<Marked> {
-  const marked: Marked = { packs: new Set(), unfinished: new Set() };
+  const marked = { packs: new Set<PackId>(), unfinished: new Set<SnapshotId>() };
   for (const id of ids) {
     const record = await readUnchecked(storage, id, signal);
     if (!record || record.action === 'forget') continue;

@@ -29,6 +29,8 @@ export type TroubleKind =
   | 'removed-snapshot'
   /** Opened with the identity, something is not as the format demands. */
   | 'damaged-content'
+  /** A keeper is about to remove it: until that is over nothing new may need it. */
+  | 'marked-object'
   /** Storage could not be asked: nothing is known, and that is not good enough. */
   | 'unreadable';
 
