@@ -1,4 +1,3 @@
-import { fstatSync, type BigIntStats } from 'node:fs';
 import { Option, type Command } from 'commander';
 import { passphraseAttempts } from '../../age/passphrase-attempts.ts';
 import type { Identity } from '../../age/recipient.ts';
@@ -18,8 +17,8 @@ import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { TarEntry, TarHandler } from '../../tar/tar-reader.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
+import { openArchiveInput, readStoredSignature, type ArchiveInput } from '../archive-input.ts';
 import type { CliContext } from '../context.ts';
-import { openInput, readPieces, type InputFile } from '../input-file.ts';
 import {
   addIdentityFlags,
   addPassphraseFlags,
@@ -41,6 +40,7 @@ interface Options extends PassphraseFlags {
   readonly signer?: string;
   readonly signature?: string;
   readonly revoked?: string;
+  readonly sshCommand?: string;
   readonly json?: boolean;
   readonly verbose?: boolean;
 }
@@ -54,7 +54,10 @@ const maxListBytes = 16 * 1024 * 1024;
 
 export function register(program: Command, context: CliContext): void {
   program
-    .argument('<archive>', 'the archive; "-" is standard input')
+    .argument(
+      '<archive>',
+      'the archive: a file, or a URL (sftp://, ssh://, s3://, rclone:…); "-" is standard input',
+    )
     .argument('[member...]', 'restore or list only these files, and what is below these directories');
   const identities = addIdentityFlags(program);
   program
@@ -75,6 +78,7 @@ export function register(program: Command, context: CliContext): void {
     .option('--signer <principal>', 'who must have signed')
     .option('--signature <file>', 'the signature, if it is not in ARCHIVE.sig')
     .option('--revoked <file>', 'keys that are not valid any more, one public key per line')
+    .option('--ssh-command <command>', 'the ssh program with its arguments (default: $SALVAGE_SSH, then ssh)')
     .option('--json', 'print the list as one JSON object per line, or the result as one');
   addPassphraseFlags(program);
   program.action((archive: string, members: string[], options: Options) =>
@@ -100,12 +104,11 @@ async function open(
             signal: context.signal,
           }),
         ];
-  using input = openInput(archive, context);
-  const isSigned = options.allowedSigners !== undefined;
-  const checked = isSigned ? await checkArchiveSignature(archive, input, options, context) : undefined;
+  using input = await openArchiveInput(archive, options.sshCommand, context);
+  if (options.allowedSigners !== undefined) await checkArchiveSignature(input, options, context);
   const read: ReadAll = (handler, onPause) =>
     readArchive({
-      source: readPieces(input, context.signal),
+      source: input.read(context.signal),
       identities,
       handler,
       lookUpId: lookUpAccounts(),
@@ -115,7 +118,7 @@ async function open(
   if (options.list) await list(read, filter, options, context);
   else if (options.test) await test(read, filter, options, context);
   else await extract(read, filter, options, context);
-  if (checked) checkUnchanged(input, checked);
+  input.checkUnchanged();
   const missing = filter.missing();
   if (missing.length > 0)
     throw new SalvageError('failed', `Cannot find "${missing.join('", "')}" in the archive`, {
@@ -147,59 +150,54 @@ function checkOptions(
     );
 }
 
-/** Reads the whole file once before anything in it is used. Answers what the file looked like. */
+/** Reads the whole archive once before anything in it is used. */
 async function checkArchiveSignature(
-  archive: string,
-  input: InputFile,
+  input: ArchiveInput,
   options: Options,
   context: CliContext,
-): Promise<BigIntStats> {
-  const before = fstatSync(input.fd, { bigint: true });
-  if (!before.isFile())
-    throw new SalvageError('usage', `Cannot check the signature of "${archive}": it is not a regular file`);
-  const { allowedSigners, signer, revoked, signature = `${archive}.sig` } = options;
-  // A second descriptor: the one that is read afterwards stays at the beginning.
-  using message = openInput(archive, context);
-  const opened = fstatSync(message.fd, { bigint: true });
-  if (opened.ino !== before.ino || opened.dev !== before.dev) throw changed();
-  const result = await checkSignature(readPieces(message, context.signal), readSignature(signature), {
-    allowedSigners: parseAllowedSigners(
-      asBuffer(readPublicFile(allowedSigners!, maxListBytes)).toString('utf8'),
-    ),
-    revokedKeys: revoked === undefined ? [] : parseRevokedKeys(readPublicFile(revoked, maxListBytes)),
-    principal: signer!,
-    namespace: archiveNamespace,
-    time: context.clock.now(),
-  });
-  checkUnchanged(message, before);
+): Promise<void> {
+  const { allowedSigners, signer, revoked } = options;
+  const result = await checkSignature(
+    input.message(context.signal),
+    await readSignature(input, options, context),
+    {
+      allowedSigners: parseAllowedSigners(
+        asBuffer(readPublicFile(allowedSigners!, maxListBytes)).toString('utf8'),
+      ),
+      revokedKeys: revoked === undefined ? [] : parseRevokedKeys(readPublicFile(revoked, maxListBytes)),
+      principal: signer!,
+      namespace: archiveNamespace,
+      time: context.clock.now(),
+    },
+  );
   context.terminal.info(
     `Good signature by ${result.principal} with ${result.keyType} key ${result.fingerprint}`,
   );
-  return before;
-}
-
-/** What was read must be what was signed. */
-function checkUnchanged(input: InputFile, before: BigIntStats): void {
-  const after = fstatSync(input.fd, { bigint: true });
-  if (after.size !== before.size || after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs)
-    throw changed();
-}
-
-function changed(): SalvageError {
-  return new SalvageError('bad-signature', 'Cannot trust the archive: it was changed while it was read');
 }
 
 /** A signature that is not there is a bad one. */
-function readSignature(path: string): Uint8Array {
+async function readSignature(
+  input: ArchiveInput,
+  { signature, sshCommand }: Options,
+  context: CliContext,
+): Promise<Uint8Array> {
+  const hint =
+    'Only signed archives are opened with --allowed-signers; name the signature with --signature FILE if it is elsewhere.';
+  let bytes: Uint8Array | undefined;
   try {
-    return readPublicFile(path, maxSshsigBytes);
+    if (signature === undefined) bytes = await input.signatureBeside(context.signal);
+    else
+      bytes =
+        (await readStoredSignature(signature, sshCommand, context)) ??
+        readPublicFile(signature, maxSshsigBytes);
   } catch (error) {
-    if (!(error instanceof SalvageError)) throw error;
-    throw new SalvageError('bad-signature', error.message, {
-      hint: 'Only signed archives are opened with --allowed-signers; name the signature with --signature FILE if it is elsewhere.',
-      cause: error,
-    });
+    if (!(error instanceof SalvageError) || context.signal.aborted) throw error;
+    throw new SalvageError('bad-signature', error.message, { hint, cause: error });
   }
+  if (bytes) return bytes;
+  throw new SalvageError('bad-signature', 'Cannot find the signature: there is none beside the archive', {
+    hint,
+  });
 }
 
 async function list(

@@ -7,12 +7,11 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
 import { seal, type SealResult } from '../../operation/seal/seal.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
-import { FileStatus } from '../../posix/file-status.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import { formatSize } from '../../ui/size.ts';
-import { BackgroundSync } from '../background-sync.ts';
+import { ArchiveFile, ArchiveObject, StreamedArchive, type ArchiveOutput } from '../archive-output.ts';
 import type { CliContext } from '../context.ts';
 import {
   addPassphraseFlags,
@@ -21,12 +20,18 @@ import {
   type PassphraseFlags,
   type RecipientFlags,
 } from '../key-flags.ts';
+import {
+  alreadyThere,
+  besideObject,
+  checkAbsent,
+  openObjectPlace,
+  type ObjectPlace,
+} from '../object-place.ts';
 import { OutputFile } from '../output-file.ts';
 import { resolveRecipients } from '../resolve-keys.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { showTotals } from '../show-totals.ts';
-import { writeParts } from '../write-parts.ts';
 
 interface Options extends RecipientFlags, PassphraseFlags {
   readonly output?: string;
@@ -40,6 +45,7 @@ interface Options extends RecipientFlags, PassphraseFlags {
   readonly excludeFrom?: readonly string[];
   readonly excludeCaches?: boolean;
   readonly oneFileSystem?: boolean;
+  readonly sshCommand?: string;
   readonly json?: boolean;
 }
 
@@ -57,7 +63,7 @@ export function register(program: Command, context: CliContext): void {
     .argument('<path...>', 'what goes into the archive')
     .option(
       '-o, --output <file>',
-      'write the archive to FILE; "-" is standard output (default: HOST-backup-YYYY-MM-DD.tar.zst.age, here)',
+      'write the archive to FILE, or send it to a URL: sftp://, ssh://, s3://, rclone:…, its last part being the name; "-" is standard output (default: HOST-backup-YYYY-MM-DD.tar.zst.age, here)',
     )
     .option('--force', 'replace an archive of that name');
   addRecipientFlags(program);
@@ -81,6 +87,7 @@ export function register(program: Command, context: CliContext): void {
       parseCount,
       Math.min(mostThreads, availableParallelism()),
     )
+    .option('--ssh-command <command>', 'the ssh program with its arguments (default: $SALVAGE_SSH, then ssh)')
     .option('--json', 'print what was made as one JSON object');
   addPassphraseFlags(program);
   program.action((paths: string[], options: Options) => run(paths, options, context));
@@ -95,11 +102,8 @@ async function run(paths: readonly string[], options: Options, context: CliConte
     ...(options.excludeFrom ?? []).flatMap((file) => ExcludeRules.readPatterns(file)),
   ]);
   const recipients: Recipient[] = resolveRecipients(options, context);
-  const toStdout = options.output === '-';
-  const path = toStdout ? 'standard output' : (options.output ?? defaultName(compression, context));
-  const signaturePath = options.signature ?? (signingKey !== undefined ? `${path}.sig` : undefined);
-  if (!toStdout) checkFree(path, options);
-  if (signaturePath !== undefined) checkFree(signaturePath, options);
+  const destination = await chooseDestination(options, context);
+  const { archive, signature } = destination;
   const signer =
     signingKey === undefined
       ? undefined
@@ -118,9 +122,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   keepProcessSmall();
   const progress = context.terminal.startProgress('sealing');
   showTotals(progress, sources);
-  const ownStatus = new FileStatus();
-  let output: OutputFile | undefined;
-  let sync: BackgroundSync | undefined;
+  await using output = openOutput(archive, context);
   let result: SealResult;
   try {
     result = await seal({
@@ -131,36 +133,30 @@ async function run(paths: readonly string[], options: Options, context: CliConte
       threads: options.threads,
       digest: signer !== undefined,
       signal: context.signal,
-      async write(parts) {
-        if (toStdout) {
-          await context.stdout.write(Buffer.concat(parts));
-          return;
-        }
-        if (!output) {
-          output = new OutputFile(path, { sync: true });
-          ownStatus.readFd(output.fd);
-          sync = new BackgroundSync(output.fd);
-        }
-        writeParts(output.fd, parts, path);
-        sync?.wrote(parts.reduce((sum, { length }) => sum + length, 0));
-      },
-      isOwnOutput: ({ status }) => output !== undefined && status.isSameObject(ownStatus),
+      write: (parts) => output.write(parts),
+      isOwnOutput: (walk) => output.isOwn(walk),
       onProblem: (problem) => context.terminal.warning(describeProblem(problem)),
       onProgress: (bytes, files) => progress.advance(bytes, files),
     });
-    if (signer) await writeSignature(signer, result.digest!, signaturePath!);
-    await sync?.idle();
-    output?.commit();
+    if (signer) await writeSignature(signer, result.digest!, signature!, context);
+    try {
+      await output.commit();
+    } catch (error) {
+      if (signature) await takeBack(signature);
+      throw error;
+    }
   } finally {
     progress.end();
-    await sync?.idle();
-    output?.[Symbol.dispose]();
   }
   if (result.problems > 0) context.incomplete();
-  report(path, signaturePath, result, context);
+  report(labelOf(archive), signature && labelOf(signature), result, context);
   if (options.json) {
     const { digest: _digest, ...numbers } = result;
-    const json = { archive: toStdout ? null : path, signature: signaturePath ?? null, ...numbers };
+    const json = {
+      archive: archive === '-' ? null : labelOf(archive),
+      signature: signature ? labelOf(signature) : null,
+      ...numbers,
+    };
     await context.stdout.write(`${JSON.stringify(json)}\n`);
   }
 }
@@ -195,11 +191,66 @@ function checkOptions(options: Options, level: number, context: CliContext): voi
     });
 }
 
-async function writeSignature(signer: Signer, digest: Uint8Array, path: string): Promise<void> {
-  const signature = await signer.sign({ namespace: archiveNamespace, hash: 'sha512', digest });
-  using file = new OutputFile(path, { sync: true });
-  file.write(Buffer.from(signature));
-  file.commit();
+/** "-", the path of a file, or an object in storage. */
+type Place = string | ObjectPlace;
+
+interface Destination {
+  readonly archive: Place;
+  readonly signature: Place | undefined;
+}
+
+/** Where archive and signature go, both free. @throws usage, failed */
+async function chooseDestination(options: Options, context: CliContext): Promise<Destination> {
+  const { compression, output, signingKey, signature: given, sshCommand } = options;
+  const usual = defaultName(compression, context);
+  const place = async (argument: string, name: string): Promise<Place> =>
+    (await openObjectPlace(argument, sshCommand, context, name)) ?? argument;
+  const archive = output === undefined ? usual : await place(output, usual);
+  const beside = (): Place =>
+    typeof archive === 'string' ? `${archive}.sig` : besideObject(archive, '.sig');
+  const signature =
+    given !== undefined
+      ? await place(given, `${usual}.sig`)
+      : signingKey === undefined
+        ? undefined
+        : beside();
+  for (const each of [archive, ...(signature === undefined ? [] : [signature])])
+    if (typeof each !== 'string') await checkAbsent(each, context.signal);
+    else if (each !== '-') checkFree(each, options);
+  return { archive, signature };
+}
+
+function openOutput(archive: Place, { stdout, signal }: CliContext): ArchiveOutput {
+  if (typeof archive !== 'string') return new ArchiveObject(archive, signal);
+  return archive === '-' ? new StreamedArchive(stdout) : new ArchiveFile(archive);
+}
+
+function labelOf(place: Place): string {
+  if (typeof place !== 'string') return place.label;
+  return place === '-' ? 'standard output' : place;
+}
+
+/** Before the archive has its name: one that should be signed is never seen without its signature. */
+async function writeSignature(
+  signer: Signer,
+  digest: Uint8Array,
+  place: Place,
+  { signal }: CliContext,
+): Promise<void> {
+  const text = await signer.sign({ namespace: archiveNamespace, hash: 'sha512', digest });
+  const signature = Buffer.from(text);
+  if (typeof place === 'string') {
+    using file = new OutputFile(place, { sync: true });
+    file.write(signature);
+    file.commit();
+  } else if ((await place.storage.create(place.name, [signature], signal)) === 'exists')
+    throw alreadyThere(place);
+}
+
+/** A signature in storage whose archive did not come about, so that the name can be used again. */
+async function takeBack(place: Place): Promise<void> {
+  if (typeof place === 'string' || !place.storage.capabilities.remove) return;
+  await place.storage.remove(place.name).catch(() => {});
 }
 
 function report(
@@ -229,6 +280,7 @@ function defaultName(compression: Compression, { clock }: CliContext): string {
   return `${host || 'host'}-backup-${date}${extensions[compression]}.age`;
 }
 
+/** For files. */
 function checkFree(path: string, { force = false }: Options): void {
   if (force || !existsSync(path) || path.startsWith('/dev/')) return;
   throw new SalvageError('failed', `Cannot write "${path}": it is there already`, {
