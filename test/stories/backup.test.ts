@@ -336,6 +336,57 @@ test('what cannot be read is named, and the exit code is 3', async (t) => {
   assert.match(stderr, /src\/secret": permission denied/);
 });
 
+test('--exclude-if-present keeps of a folder with such a file that file alone', async (t) => {
+  const box = await prepare(t);
+  box.write('src/d1/.nobackup', '');
+  box.write('src/d2/deep/KEEP-OUT', '');
+  box.write('src/d2/deep/inside', 'x');
+  await run(box, '--exclude-if-present', '.nobackup', '--exclude-if-present', 'KEEP-OUT', 'src');
+  await restore(box, 'out');
+  assert.deepEqual(readdirSync(box.path('out/src/d1')), ['.nobackup']);
+  assert.deepEqual(readdirSync(box.path('out/src/d2/deep')), ['KEEP-OUT']);
+  assert.ok(existsSync(box.path('out/src/d2/f2')));
+});
+
+test('--limit-upload takes its time, and Ctrl-C does not wait for it', async (t) => {
+  const box = await prepare(t);
+  const { summary } = await run(box, '--limit-upload', '3M', 'src');
+  const { durationMs } = summary as unknown as { durationMs: number };
+  assert.ok(durationMs >= 900, `3 MB at 3 MiB a second took ${durationMs} ms`);
+  box.write('src/more', pseudoRandom(3_000_000, 9));
+  // The pack is finished, and waits for its time.
+  const stopped = await box.shell(`salvage backup --repo repo --limit-upload 1K src & p=$!
+    while [ -z "$(ls repo/.incoming 2>/dev/null)" ]; do sleep 0.02; done; kill -INT $p; wait $p || echo $?`);
+  assert.match(stopped.stdout.toString(), /130/);
+  assert.equal((await run(box, 'src')).result.code, 0);
+});
+
+test('what a killed run left half uploaded is removed a day later, and not before', async (t) => {
+  const box = await prepare(t);
+  box.write('repo/.incoming/young', 'half a pack');
+  box.write('repo/.incoming/old', 'half a pack');
+  await box.shell("touch -d '25 hours ago' repo/.incoming/old; touch -d '23 hours ago' repo/.incoming/young");
+  assert.equal((await run(box, '-n', 'src')).result.code, 0);
+  assert.equal(readdirSync(box.path('repo/.incoming')).length, 2);
+  assert.equal((await run(box, 'src')).result.code, 0);
+  assert.deepEqual(readdirSync(box.path('repo/.incoming')), ['young']);
+});
+
+test('a clock that is set back by years is no reason to take a changed file for an old one', async (t) => {
+  const box = await prepare(t);
+  const at = (time: string): string => `faketime '${time}' salvage backup --repo repo -q src`;
+  const { code, stderr } = await box.shell(`${at('2031-05-01 12:00:00')}
+    echo more >> src/d1/f5; ${at('2021-05-01 12:00:00')}; echo again >> src/d1/f5; salvage backup --repo repo -q src`);
+  assert.equal(code, 0, stderr);
+  assert.equal(await verify(box), 3);
+  await restore(box, 'out');
+  assert.equal((await box.shell('diff -r src out/src')).code, 0);
+  const checked = await box.shell(
+    'salvage verify --repo repo --allowed-signers allowed --signer host -i id; salvage snapshots --repo repo',
+  );
+  assert.equal(checked.code, 0, checked.stderr);
+});
+
 test('excludes and lists of paths', async (t) => {
   const box = await prepare(t);
   box.write('src/d0/keep.o', 'object');

@@ -1,0 +1,154 @@
+// Files that other programs change, lengthen, shorten, replace and remove while a backup reads them. A large file keeps
+// the one thread of the run busy; while it holds that file open, everything else has been walked and not yet been read.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  appendFileSync,
+  existsSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { createSandbox, salvage } from '../support/cli.ts';
+import { needsPeers } from '../support/peers.ts';
+
+const largeBytes = 300_000_000;
+
+interface Run {
+  readonly code: number;
+  readonly events: readonly Readonly<Record<string, string>>[];
+}
+
+describe('a backup of files that change', needsPeers, () => {
+  const box = createSandbox({ after });
+  const large = box.path('src', 'a-large');
+  const env = { ...process.env, HOME: box.path('.home'), XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' };
+
+  before(async () => {
+    const { code, stderr } = await box.shell(
+      `export XDG_CACHE_HOME= XDG_CONFIG_HOME=; mkdir src; head -c ${largeBytes} /dev/zero > src/a-large
+       for name in shrinks grows vanishes replaced linked stays; do head -c 100000 /dev/urandom > src/$name; done
+       salvage keygen -q -o key.txt; salvage keygen -y key.txt > recipients
+       salvage init -q --repo repo -R recipients --name host > allowed`,
+    );
+    assert.equal(code, 0, stderr);
+  });
+
+  /** Runs a backup, and `change` while the large file is open. */
+  const backupWhile = async (change: () => void): Promise<Run> => {
+    const args = ['backup', '--repo', 'repo', '--threads', '1', '--force', '--json', 'src'];
+    const child = spawn(salvage, args, { cwd: box.folder, env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const printed: Buffer[] = [];
+    child.stdout.on('data', (bytes: Buffer) => printed.push(bytes));
+    const closed = once(child, 'close') as Promise<[number]>;
+    const isOpen = (): boolean => openFiles(child.pid!).includes(large);
+    while (!isOpen()) {
+      assert.equal(child.exitCode, null, 'the backup was over before it was seen to read');
+      await setTimeout(2);
+    }
+    change();
+    const [code] = await closed;
+    const lines = Buffer.concat(printed).toString().trim().split('\n');
+    const events = lines.map((line) => JSON.parse(line) as Record<string, string>);
+    return { code, events: events.filter(({ event }) => event === 'problem') };
+  };
+
+  const verifies = async (): Promise<void> => {
+    const { code, stderr } = await box.salvage(
+      ['verify', '--repo', 'repo', '--allowed-signers', 'allowed', '-i', 'key.txt'],
+      { env: { XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' } },
+    );
+    assert.equal(code, 0, stderr);
+  };
+
+  const restored = async (): Promise<string> => {
+    rmSync(box.path('out'), { recursive: true, force: true });
+    const { code, stderr } = await box.shell(
+      'salvage restore latest -q --repo repo -i key.txt --allowed-signers allowed --target out --verify',
+    );
+    assert.equal(code, 0, stderr);
+    return box.path('out', 'src');
+  };
+
+  test('names what grew, vanished or was replaced, and keeps what it read', async () => {
+    const { code, events } = await backupWhile(() => {
+      appendFileSync(large, 'more');
+      truncateSync(box.path('src', 'shrinks'), 40_000);
+      appendFileSync(box.path('src', 'grows'), 'grown');
+      rmSync(box.path('src', 'vanishes'));
+      renameSync(box.path('src', 'stays'), box.path('src', 'stays-else'));
+      renameSync(box.path('src', 'replaced'), box.path('src', 'stays'));
+      rmSync(box.path('src', 'linked'));
+      symlinkSync('/etc/passwd', box.path('src', 'linked'));
+    });
+    assert.equal(code, 3);
+    const problems = new Map(events.map(({ path, what, message }) => [path, `${what}: ${message}`]));
+    assert.deepEqual(
+      [...problems.keys()].toSorted((a, b) => (a < b ? -1 : 1)),
+      ['src/a-large', 'src/linked', 'src/replaced', 'src/stays', 'src/vanishes'],
+    );
+    assert.match(problems.get('src/a-large')!, /^changed: it grew from 300000000 to 300000004 bytes/);
+    assert.match(problems.get('src/vanishes')!, /^vanished/);
+    await verifies();
+    const out = await restored();
+    // Those that were read before they were opened are as they were then.
+    assert.equal(statSync(`${out}/a-large`).size, largeBytes);
+    for (const name of ['shrinks', 'grows'])
+      assert.ok(readFileSync(`${out}/${name}`).equals(box.read(`src/${name}`)), name);
+    for (const name of ['vanishes', 'replaced', 'linked', 'stays'])
+      assert.ok(!existsSync(`${out}/${name}`), name);
+  });
+
+  test('names what shrank and what was written over', async () => {
+    const shrunk = await backupWhile(() => truncateSync(large, 1000));
+    assert.equal(shrunk.code, 3);
+    assert.match(shrunk.events[0]!['message']!, /^it shrank from 300000004 to 1000 bytes/);
+    const out = await restored();
+    const { size } = statSync(`${out}/a-large`);
+    assert.ok(size >= 1000 && size < 300_000_004, `${size} bytes`);
+    assert.ok(readFileSync(`${out}/a-large`).every((byte) => byte === 0));
+    await box.shell(`head -c ${largeBytes} /dev/zero > src/a-large`);
+    const overwritten = await backupWhile(() => {
+      const fd = openSync(large, 'r+');
+      writeSync(fd, 'x', largeBytes - 1);
+      closeSync(fd);
+    });
+    assert.equal(overwritten.code, 3);
+    assert.equal(overwritten.events[0]!['message'], 'it was changed while it was read');
+    await verifies();
+  });
+
+  test('and the next one, when all is quiet, has everything as it is', async () => {
+    const { code, stderr } = await box.salvage(['backup', '--repo', 'repo', 'src'], {
+      env: { XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' },
+    });
+    assert.equal(code, 0, stderr);
+    assert.equal((await box.shell(`diff -r --no-dereference src ${await restored()}`)).code, 0);
+    await verifies();
+  });
+});
+
+function openFiles(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+  } catch {
+    return [];
+  }
+}
