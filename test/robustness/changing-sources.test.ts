@@ -93,7 +93,7 @@ describe('a backup of files that change', needsPeers, () => {
       symlinkSync('/etc/passwd', box.path('src', 'linked'));
     });
     assert.equal(code, 3);
-    const problems = new Map(events.map(({ path, what, message }) => [path, `${what}: ${message}`]));
+    const problems = new Map(events.map(({ path, what, message }) => [path!, `${what}: ${message}`]));
     assert.deepEqual(
       [...problems.keys()].toSorted((a, b) => (a < b ? -1 : 1)),
       ['src/a-large', 'src/linked', 'src/replaced', 'src/stays', 'src/vanishes'],
