@@ -14,6 +14,7 @@ for (const page of [
   'docs/manual/verify.md',
   'docs/manual/back-up.md',
   'docs/manual/keep.md',
+  'docs/manual/copy.md',
 ])
   test(`the commands of ${page} work`, async (t) => {
     const text = readFileSync(join(root, page), 'utf8');
