@@ -26,7 +26,7 @@ const incomingFolder = '.incoming';
 const hardlinkExtension = 'hardlink@openssh.com';
 const fsyncExtension = 'fsync@openssh.com';
 /** Objects that are read or written at a time: OpenSSH allows some hundred open files to a connection. */
-const objectsUnderWay = 24;
+const objectsUnderWay = 64;
 /** Folders that a listing reads ahead. */
 const foldersAhead = 16;
 const fullDiskBytes = 1024 * 1024;
