@@ -61,6 +61,13 @@ suite('storage over SSH', needsPeers, () => {
     return ['--repo', `ssh://${sshd.user}@${sshd.host}:${sshd.port}/`, '--ssh-command', sshCommand];
   }
 
+  /** The files behind what `door` returns. */
+  function clientOf(flags: readonly string[]): { readonly keyFile: string; readonly configFile: string } {
+    const configFile = flags[3]!.replace(/^ssh -F /, '');
+    const [, keyFile] = /^IdentityFile (.*)$/m.exec(readFileSync(configFile, 'utf8'))!;
+    return { keyFile: keyFile!, configFile };
+  }
+
   test('a host backs up through its door; the restorer reads through another; the host reads nothing back', async (t) => {
     const box = createSandbox(t);
     const host = door(box, '--append-only --quota 1G');
@@ -118,6 +125,30 @@ suite('storage over SSH', needsPeers, () => {
     const other = await box.salvage(['snapshots', ...elsewhere]);
     assert.equal(other.code, 1);
     assert.match(other.stderr, /this key opens one folder/);
+  });
+
+  test('the commands of docs/manual/storage-ssh.md work', async (t) => {
+    const box = createSandbox(t);
+    const text = readFileSync(
+      join(import.meta.dirname, '..', '..', 'docs', 'manual', 'storage-ssh.md'),
+      'utf8',
+    );
+    const blocks = [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, block]) => block!);
+    assert.equal(blocks.length, 2);
+    const config = [
+      ['backup', '--append-only --quota 200G'],
+      ['backup-restore', '--read-only'],
+    ].map(([alias, flags]) => {
+      const { keyFile, configFile } = clientOf(door(box, flags!));
+      return `Host ${alias}\n  HostName ${sshd.host}\n  Port ${sshd.port}\n  User ${sshd.user}\n  IdentityFile ${keyFile}\n${readFileSync(configFile, 'utf8').replace(/^IdentityFile.*$/m, '')}`;
+    });
+    box.write('ssh_config', config.join('\n'));
+    const { code, stderr } = await box.shell(`set -x\n${blocks.join('\n')}`, {
+      env: { SALVAGE_SSH: `ssh -F ${box.path('ssh_config')}` },
+    });
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /^(salvage|warning):/m);
+    assert.equal((await box.shell('diff -r data "$(find restored -type d -name data)"')).code, 0);
   });
 
   test('a quota that is full is a clear error, and no snapshot', async (t) => {

@@ -71,9 +71,10 @@ async function run(options: Options, context: CliContext): Promise<void> {
     mode,
     quotaBytes: quota === undefined ? undefined : parseSize(quota, '--quota'),
     largestObjectBytes: maxObject === undefined ? largestObjectBytes : parseSize(maxObject, '--max-object'),
-    connections: parseCount(options.maxConnections, '--max-connections', 1000),
+    connections: parseCount(options.maxConnections, '--max-connections', { least: 1, most: 1000 }),
   };
-  const idle = parseCount(options.idleTimeout, '--idle-timeout', 86_400) * 1000;
+  // Clients of ours ping every half minute.
+  const idle = parseCount(options.idleTimeout, '--idle-timeout', { least: 60, most: 86_400 }) * 1000;
   const { input, output } = openStdioStreams(context, 'a client');
   await serveStorage({
     input,
@@ -89,12 +90,16 @@ async function run(options: Options, context: CliContext): Promise<void> {
   });
 }
 
-function parseCount(text: string, flag: string, most: number): number {
+function parseCount(
+  text: string,
+  flag: string,
+  { least, most }: { readonly least: number; readonly most: number },
+): number {
   const number = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (number < 1 || number > most)
+  if (number < least || number > most)
     throw new SalvageError(
       'usage',
-      `Cannot use ${flag} "${text.slice(0, 100)}": give a number from 1 to ${most}`,
+      `Cannot use ${flag} "${text.slice(0, 100)}": give a number from ${least} to ${most}`,
     );
   return number;
 }
