@@ -410,6 +410,16 @@ describe('copy', () => {
     assert.deepEqual(await verifyCopy(repository, target), []);
   });
 
+  it('leaves alone what is right in the target and damaged in the source', async () => {
+    const { repository, second } = await twoSnapshots();
+    const target = new MemoryStorage();
+    await run(repository, target);
+    const before = await contentOf(target);
+    for (const pack of second.contentPacks) await replace(repository.storage, packName(pack), half);
+    assert.deepEqual((await run(repository, target)).kinds, ['changed-object', 'changed-object']);
+    assert.deepEqual(await contentOf(target), before);
+  });
+
   it('leaves alone what may not be removed', async () => {
     const { repository, first, second } = await twoSnapshots();
     const target = new AddOnlyStorage();

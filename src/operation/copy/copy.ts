@@ -202,6 +202,12 @@ class CopyRun {
     const { name, digest, sizeBytes, replaces } = object;
     using _ = await this.#budget.hold(sizeBytes);
     signal.throwIfAborted();
+    if (replaces && (await this.#isWholeThere(object, signal))) {
+      this.#absent.delete(name);
+      const message = `"${name}" is damaged: it has ${sizeBytes} bytes in "${this.#source.description}", and is as it should be in "${this.#target.description}".`;
+      this.#observer.onTrouble({ kind: 'changed-object', object: name, message });
+      return this.#observer.onProgress(sizeBytes, 1);
+    }
     const bytes = await this.#readSource(name, () => this.#readObject(name, sizeBytes, digest, signal));
     if (bytes && (await this.#place(name, bytes, replaces, signal))) {
       this.#absent.delete(name);
@@ -210,6 +216,21 @@ class CopyRun {
       releaseMemory(bytes);
     }
     this.#observer.onProgress(sizeBytes, 1);
+  }
+
+  /** Whose size is the wrong one. False also where nobody may read. */
+  async #isWholeThere({ name, digest }: PlannedObject, signal: AbortSignal): Promise<boolean> {
+    try {
+      const bytes = await readRequired(this.#target, name, limits.storedObject, signal);
+      await checkDigestInPieces(name, bytes, digest);
+      return true;
+    } catch (error) {
+      // A key that may only add may not be allowed to read, either.
+      const isRefused =
+        !this.#target.capabilities.remove && error instanceof SalvageError && error.code === 'failed';
+      if (isRefused || isOfObject(error)) return false;
+      throw error;
+    }
   }
 
   async #readObject(
