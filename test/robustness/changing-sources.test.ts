@@ -101,6 +101,14 @@ describe('a backup of files that change', needsPeers, () => {
     assert.match(problems.get('src/a-large')!, /^changed: it grew from 300000000 to 300000004 bytes/);
     assert.match(problems.get('src/vanishes')!, /^vanished/);
     await verifies();
+    const [snapshot] = readdirSync(box.path('repo', 'snapshots'));
+    const { entries } = JSON.parse(box.read(`repo/snapshots/${snapshot}/snapshot.json`).toString()) as {
+      entries: number;
+    };
+    const listed = await box.shell(
+      'salvage ls --recursive latest --repo repo -i key.txt --allowed-signers allowed',
+    );
+    assert.equal(entries, listed.stdout.toString().trim().split('\n').length);
     const out = await restored();
     // Those that were read before they were opened are as they were then.
     assert.equal(statSync(`${out}/a-large`).size, largeBytes);
@@ -137,6 +145,23 @@ describe('a backup of files that change', needsPeers, () => {
     assert.equal((await box.shell(`diff -r --no-dereference src ${await restored()}`)).code, 0);
     await verifies();
   });
+});
+
+test('a file with a bad block is named and left out, and everything else is there', needsPeers, async (t) => {
+  const box = createSandbox(t);
+  const { code, stderr } = await box.shell(
+    `mkdir src; for name in a bad z; do head -c 100000 /dev/urandom > src/$name; done; ln src/bad src/other-name
+     salvage keygen -q -o key.txt; salvage keygen -y key.txt > recipients
+     salvage init -q --repo repo -R recipients --name host > allowed
+     strace -f -o trace -P $PWD/src/bad -e trace=pread64 -e inject=pread64:error=EIO salvage backup --repo repo src || test $? = 3
+     salvage restore latest -q --repo repo -i key.txt --allowed-signers allowed --target out; ls out/src`,
+  );
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /Cannot read "src\/bad": /);
+  assert.match(stderr, /Cannot read "src\/other-name": its first name could not be read/);
+  assert.deepEqual(readdirSync(box.path('out', 'src')), ['a', 'z']);
+  const again = await box.shell('salvage backup -q --repo repo src');
+  assert.equal(again.code, 0, again.stderr);
 });
 
 function openFiles(pid: number): string[] {

@@ -55,6 +55,8 @@ interface PendingFile {
   readonly entry: FileEntry;
   readonly state: FileState;
   readonly hasOtherNames: boolean;
+  /** What it does not count as any more if it cannot be read. */
+  readonly countedAs: 'filesNew' | 'filesChanged';
   outcome: FileOutcome | undefined;
 }
 
@@ -142,11 +144,15 @@ class SourceReading {
     }
     if (record) this.#merge!.drop();
     else this.#merge?.insert();
-    if (type !== 'directory') counts[record ? 'filesChanged' : 'filesNew']++;
     const entry = this.#walk.entry();
-    if (!entry) return;
-    if (type === 'file') this.#addFile(entry);
-    else this.#addOther(entry);
+    if (!entry) {
+      if (type === 'directory') counts.directories--;
+      return;
+    }
+    const countedAs = record ? 'filesChanged' : 'filesNew';
+    if (type !== 'directory') counts[countedAs]++;
+    if (type === 'file') this.#addFile(entry, countedAs);
+    else this.#addOther(entry, countedAs);
   }
 
   #isUnchanged(record: ListingRecord): boolean {
@@ -174,12 +180,13 @@ class SourceReading {
       facts.use(rangePack(ranges, index), rangeLength(ranges, index));
   }
 
-  #addFile(entry: FileEntry): void {
+  #addFile(entry: FileEntry, countedAs: PendingFile['countedAs']): void {
     const { status, realPath } = this.#walk;
     const file: PendingFile = {
       entry,
       state: fileStateOf(status, 'file'),
       hasOtherNames: status.links > 1,
+      countedAs,
       outcome: undefined,
     };
     if (!this.#options.pool) {
@@ -199,7 +206,7 @@ class SourceReading {
     });
   }
 
-  #addOther(entry: FileEntry): void {
+  #addOther(entry: FileEntry, countedAs: PendingFile['countedAs']): void {
     const { status, type } = this.#walk;
     let state = fileStateOf(status, type);
     const ageMs = this.#options.clock.now().getTime() - Number(state.ctimeNs / 1_000_000n);
@@ -209,19 +216,21 @@ class SourceReading {
       weight: 1,
       isReady: () => true,
       emit: () => {
-        if (target !== undefined && this.#missingFirstNames.has(target))
+        if (target !== undefined && this.#missingFirstNames.has(target)) {
+          this.#options.counts[countedAs]--;
           this.#report({
             path: entry.path,
             what: 'unreadable',
             message: 'its first name could not be read',
           });
-        else this.#draft(entry, noRanges, state);
+        } else this.#draft(entry, noRanges, state);
       },
     });
   }
 
-  #emitFile({ entry, state, hasOtherNames }: PendingFile, outcome: FileOutcome): void {
+  #emitFile({ entry, state, hasOtherNames, countedAs }: PendingFile, outcome: FileOutcome): void {
     if (outcome.state === fileState.failed) {
+      this.#options.counts[countedAs]--;
       if (hasOtherNames) this.#missingFirstNames.add(entry.path.toString('latin1'));
       return;
     }
