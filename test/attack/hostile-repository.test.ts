@@ -1,7 +1,7 @@
 // Repositories by a host that turned hostile: signed as they should be, and made to harm whoever restores them.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -16,75 +16,31 @@ import type { PackId } from '../../src/repository/ids.ts';
 import { packName } from '../../src/repository/layout.ts';
 import { LocalStorage } from '../../src/storage/local/local-storage.ts';
 import { createSandbox } from '../support/cli.ts';
-import { HandMadeRepository, type HandMadeFile } from '../support/hand-made-repository.ts';
+import { HandMadeRepository } from '../support/hand-made-repository.ts';
+import {
+  directoryLine as directory,
+  harmlessBlob as blob,
+  harmlessDigest as digest,
+  harmlessFile as file,
+  linkLine as link,
+  restoreTree,
+  storeLines,
+  treeLine as line,
+} from '../support/hostile-tree.ts';
 import { openHandMade, restoreHandMade } from '../support/restore-hand-made.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'salvage-hostile-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-const blob = Buffer.from('harmless');
-const digest = createHash('sha256').update(blob).digest('base64url');
-
-function file(path: string, content: Uint8Array = blob): HandMadeFile {
-  const entry = {
-    path: Buffer.from(path),
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    user: '',
-    group: '',
-    mtimeNs: 1_000_000_000n,
-    size: content.length,
-  } as const;
-  return { entry, content };
-}
-
-function line(path: string, more: object = {}): string {
-  const content = [[0, 0, blob.length, digest]];
-  const entry = {
-    path,
-    type: 'file',
-    mode: 420,
-    uid: 0,
-    gid: 0,
-    mtime: '1.000000000',
-    size: blob.length,
-    content,
-  };
-  return `${JSON.stringify({ ...entry, ...more })}\n`;
-}
-
-const directory = (path: string): string =>
-  line(path, { type: 'directory', mode: 493, size: undefined, content: undefined });
-const link = (path: string, type: string, target: string): string =>
-  line(path, { type, target, size: undefined, content: undefined });
-
 let count = 0;
 
-/** Restores a snapshot whose one tree segment has these lines, and tells what came of it. */
 async function restoreLines(
   lines: readonly string[],
-  packs: (own: readonly PackId[]) => readonly string[] = (own) => own,
+  packs?: (own: readonly PackId[]) => readonly string[],
 ): Promise<{ readonly target: string; readonly lost: readonly string[]; readonly outside: string[] }> {
-  const folder = join(scratch, String(count++));
-  mkdirSync(join(folder, 'outside'), { recursive: true });
-  const repository = await HandMadeRepository.create(new LocalStorage(join(folder, 'repository')));
-  const { id } = await repository.snapshot([file('harmless')], {
-    segments: (own) => [
-      {
-        bytes: Buffer.from(`${JSON.stringify({ packs: packs(own) })}\n${lines.join('')}`),
-        first: Buffer.from('a'),
-      },
-    ],
-  });
-  const target = join(folder, 'target');
-  const { lost } = await restoreHandMade(repository, id, { target });
-  assert.deepEqual(
-    readdirSync(folder).sort((a, b) => (a < b ? -1 : 1)),
-    ['outside', 'repository', 'target'],
-  );
-  return { target, lost, outside: readdirSync(join(folder, 'outside')) };
+  const tree = await storeLines(join(scratch, String(count++)), lines, packs);
+  const { lost, outside } = await restoreTree(tree);
+  return { target: tree.target, lost, outside };
 }
 
 describe('a hostile tree', () => {

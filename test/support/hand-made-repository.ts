@@ -51,6 +51,7 @@ export interface SnapshotSettings {
   readonly time?: Date;
   readonly signer?: Signer;
   readonly tags?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
   /** Tree segments in place of those that the files give: what a hostile host may write. */
   readonly segments?: (
     packs: readonly PackId[],
@@ -179,7 +180,7 @@ export class HandMadeRepository {
       packs: listed.length,
       storedBytes: stored.reduce((sum, { pack }) => sum + pack.sizeBytes, index.sizeBytes),
       group: snapshotGroup(this.chunkerSeed, { paths: ['/test'] }),
-      labels: {},
+      labels: settings.labels ?? {},
     });
     const root = sealDocument(
       await createEnvelope(recipients),
