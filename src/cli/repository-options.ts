@@ -19,7 +19,7 @@ export function addRepositoryFlag(program: Command): void {
   program
     .option(
       '--repo <url>',
-      'the repository: a path, file:///path, sftp://user@host/path or s3://bucket/prefix (default: $SALVAGE_REPOSITORY)',
+      'the repository: a path, file:///path, ssh://user@host/, sftp://user@host/path, s3://bucket/prefix or rclone:remote:path (default: $SALVAGE_REPOSITORY)',
     )
     .option(
       '--ssh-command <command>',

@@ -34,7 +34,9 @@ const kinds: Readonly<Record<string, (url: string, settings: StorageSettings) =>
   },
   ssh: async (url, settings) => {
     const { openSshStorage } = await import('./ssh/connect-ssh.ts');
-    return new RetryingStorage(await openSshStorage(url, settings), retriesFor(settings));
+    const retries = retriesFor(settings);
+    const open = async (): Promise<Storage> => await openSshStorage(url, settings);
+    return new RetryingStorage(await connect(open, retries, settings.signal), retries);
   },
   rclone: async (url, settings) => {
     const { openRclone } = await import('./rclone/open-rclone.ts');

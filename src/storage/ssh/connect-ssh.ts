@@ -5,7 +5,7 @@ import { SshProcess } from '../ssh-program/ssh-process.ts';
 import { sshCommandLine, type SshCommandSettings } from '../ssh-program/ssh-command.ts';
 import { parseSshUrl } from '../ssh-program/ssh-target.ts';
 import type { Clock } from '../../clock/clock.ts';
-import { ServeClient, type ServeChannel, type ServeClientTimeouts } from './serve-client.ts';
+import { ServeClient, type ServeChannel, type ConnectOptions } from './serve-client.ts';
 import { ServedStorage } from './served-storage.ts';
 
 /** How long ssh may take to say why it has ended. */
@@ -14,7 +14,7 @@ const lastWordsMs = 3000;
 const remoteCommand = 'salvage serve --stdio --root / --allow-remove';
 
 /** A channel over a program that leads to the server. */
-export function processChannel(process: SshProcess): ServeChannel {
+function processChannel(process: SshProcess): ServeChannel {
   let closing: Promise<void> | undefined;
   return {
     input: process.output,
@@ -38,8 +38,7 @@ export function processChannel(process: SshProcess): ServeChannel {
  */
 export async function openSshStorage(
   url: string,
-  settings: SshCommandSettings & { readonly clock: Clock },
-  timeouts?: ServeClientTimeouts,
+  settings: SshCommandSettings & { readonly clock: Clock } & ConnectOptions,
 ): Promise<ServedStorage> {
   const parsed = parseSshUrl(url);
   if (typeof parsed === 'string')
@@ -55,7 +54,7 @@ export async function openSshStorage(
         processChannel(new SshProcess(command, target, settings.env as NodeJS.ProcessEnv)),
         `/${path}`,
         settings.clock,
-        timeouts,
+        settings,
       ),
   );
 }

@@ -48,7 +48,13 @@ export interface ServeClientTimeouts {
   readonly deadMs: number;
 }
 
-export const usualClientTimeouts: ServeClientTimeouts = { pingMs: 30_000, deadMs: 180_000 };
+const usualClientTimeouts: ServeClientTimeouts = { pingMs: 30_000, deadMs: 180_000 };
+
+export interface ConnectOptions {
+  readonly timeouts?: ServeClientTimeouts | undefined;
+  /** Ends the waiting for the server's welcome. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** How long a call that is aborted waits for the server to have undone what it had begun. */
 const undoMs = 2000;
@@ -144,7 +150,7 @@ export class ServeClient {
     channel: ServeChannel,
     path: string,
     clock: Clock,
-    timeouts: ServeClientTimeouts = usualClientTimeouts,
+    { timeouts = usualClientTimeouts, signal }: ConnectOptions = {},
   ): Promise<ServeClient> {
     const pending = new Map<number, Pending>();
     const greeting = Promise.withResolvers<Welcome>();
@@ -173,7 +179,13 @@ export class ServeClient {
         () => channel.input.destroy(new TransientError('the server does not answer')),
         timeouts.deadMs,
       );
-      const welcome = await greeting.promise.finally(() => clearTimeout(timer));
+      const stop = (): void => greeting.reject(signal?.reason);
+      signal?.addEventListener('abort', stop, { once: true });
+      if (signal?.aborted) stop();
+      const welcome = await greeting.promise.finally(() => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', stop);
+      });
       channel.onConnected();
       return new ServeClient(welcome, channel, output, reader, ended, pending, clock, timeouts);
     } catch (error) {
