@@ -183,7 +183,7 @@ function found(troubles: readonly Trouble[]): SalvageError {
     {
       hint: isPassing
         ? 'Copy again later: what is there is not carried again.'
-        : 'What is whole was copied. A host that backs up again heals what it still has; then copy again.',
+        : 'What is whole was copied. What is damaged comes back from a host that backs up again, or with --repair from another copy.',
     },
   );
 }

@@ -20,9 +20,6 @@ export interface Inventory {
   readonly hasRecords: boolean;
 }
 
-/** Snapshots first: what is needed by one that is there by then is there as well. */
-const prefixes = [snapshotsPrefix, keeperPrefix, indexPrefix, packsPrefix];
-
 /**
  * Lists each thing once. Names that no object of a repository has are passed over. A backup may be under way: of a snapshot
  * that is found here, all objects are.
@@ -31,7 +28,7 @@ export async function takeInventory(storage: Storage, signal?: AbortSignal): Pro
   const sizes = new Map<string, number>();
   const files = new Map<SnapshotId, Map<SnapshotFile, number>>();
   let hasRecords = false;
-  for (const prefix of prefixes)
+  const take = async (prefix: string): Promise<void> => {
     for await (const { name, sizeBytes } of storage.list(prefix, signal)) {
       const role = roleOf(name);
       if (!role) continue;
@@ -42,6 +39,10 @@ export async function takeInventory(storage: Storage, signal?: AbortSignal): Pro
       if (!found) files.set(role.id, (found = new Map()));
       found.set(role.file, sizeBytes);
     }
+  };
+  // Snapshots first: what is needed by one that is there by then is there as well.
+  await take(snapshotsPrefix);
+  await Promise.all([keeperPrefix, indexPrefix, packsPrefix].map(take));
   const { committed } = groupSnapshots(files);
   return {
     sizes,

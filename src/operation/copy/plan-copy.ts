@@ -14,7 +14,7 @@ import {
   type KeeperRecordId,
 } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
-import { decodeRepositoryJson } from '../../repository/repository-json.ts';
+import { decodeRepositoryJson, type RepositoryJson } from '../../repository/repository-json.ts';
 import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readKeeperHistory, type TrustedRecord } from '../keeper/keeper-records.ts';
@@ -113,33 +113,41 @@ export async function planCopy(
   signal: AbortSignal,
 ): Promise<CopyPlan> {
   const { source, target } = options;
-  const { id: repository } = await readRepositoryJson(source, signal);
-  const claim = await compareRepositories(repository, target, signal);
-  // Before the packs are listed: what is marked later has seen the lists that a copy stores (format.md "Removing").
-  const marks = await RemovalMarks.read(target, signal);
-  const [ours, theirs] = await Promise.all([takeInventory(source, signal), takeInventory(target, signal)]);
+  const [{ id: repository }, place] = await Promise.all([
+    readRepositoryJson(source, signal),
+    lookAtPlace(target, signal),
+  ]);
+  if (place !== 'absent' && place !== 'damaged' && place.id !== repository)
+    throw new SalvageError(
+      'failed',
+      `Cannot copy to "${target.description}": it holds another repository, ${place.id} and not ${repository}`,
+      { hint: 'Give each repository a place of its own: a folder, a prefix, a bucket.' },
+    );
+  const [ours, [marks, theirs]] = await Promise.all([
+    takeInventory(source, signal),
+    lookAtTarget(target, signal),
+  ]);
+  const claim = typeof place === 'string' ? place : 'made';
   return await new Planner(options, observer, signal, repository, ours, theirs).plan(claim, marks);
 }
 
-async function compareRepositories(
-  repository: RepositoryId,
+async function lookAtPlace(
   target: Storage,
   signal: AbortSignal,
-): Promise<CopyPlan['claim']> {
+): Promise<RepositoryJson | 'absent' | 'damaged'> {
   try {
     const bytes = await readBounded(target, repositoryName, limits.repositoryJson, signal);
-    if (!bytes) return 'absent';
-    const { id } = decodeRepositoryJson(bytes);
-    if (id === repository) return 'made';
-    throw new SalvageError(
-      'failed',
-      `Cannot copy to "${target.description}": it holds another repository, ${id} and not ${repository}`,
-      { hint: 'Give each repository a place of its own: a folder, a prefix, a bucket.' },
-    );
+    return bytes ? decodeRepositoryJson(bytes) : 'absent';
   } catch (error) {
     if (error instanceof SalvageError && error.code === 'damaged') return 'damaged';
     throw error;
   }
+}
+
+/** The marks before the packs: what is marked later has seen the lists that a copy stores (format.md "Removing"). */
+async function lookAtTarget(target: Storage, signal: AbortSignal): Promise<[RemovalMarks, Inventory]> {
+  const marks = await RemovalMarks.read(target, signal);
+  return [marks, await takeInventory(target, signal)];
 }
 
 /** "Ours" is the source, "theirs" the target. */
