@@ -14,11 +14,13 @@ const askedBeforeRenewal = 20_000;
  */
 export class ExcludeRules {
   readonly #patterns: readonly string[];
+  readonly #isEmpty: boolean;
   #ignore: Ignore;
   #asked = 0;
 
   constructor(patterns: readonly string[]) {
     this.#patterns = patterns;
+    this.#isEmpty = patterns.every((pattern) => pattern.trim() === '' || pattern.startsWith('#'));
     this.#ignore = this.#compile();
   }
 
@@ -38,6 +40,7 @@ export class ExcludeRules {
 
   /** True if the object at the stored path (latin1, one character per byte) is left out. */
   excludes(path: string, isDirectory: boolean): boolean {
+    if (this.#isEmpty) return false;
     if (++this.#asked > askedBeforeRenewal) {
       this.#ignore = this.#compile();
       this.#asked = 0;
