@@ -15,6 +15,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'make keys and a repository, back a directory up, and prove it by a restore',
     load: () => import('./commands/quickstart.ts'),
   },
+  doctor: {
+    group: 'start',
+    summary: 'try what a storage honours that backups rest on',
+    load: () => import('./commands/doctor.ts'),
+  },
   keygen: {
     group: 'age',
     summary: 'make an age key pair, or show the recipients of an identity file',
@@ -129,5 +134,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     group: 'repository',
     summary: 'print one page with what a stranger needs to restore',
     load: () => import('./commands/recovery-kit.ts'),
+  },
+  key: {
+    group: 'keys',
+    summary: 'split a private key into shares on paper, join them, or print it',
+    load: () => import('./commands/key.ts'),
   },
 };
