@@ -29,6 +29,7 @@ export class FakeSftpServer implements SessionSource {
   readonly #silenceMs: number;
   #session: Promise<SftpSession> | undefined;
   #count = 0;
+  #cut: (() => void) | undefined;
   openSession: SftpSession | undefined;
 
   constructor(tamper: Tamper = () => undefined, silenceMs = 60_000) {
@@ -41,6 +42,11 @@ export class FakeSftpServer implements SessionSource {
     this.#session ??= this.#connect();
     this.openSession = await this.#session;
     return this.openSession;
+  }
+
+  /** Breaks the connection. The next session is a new one. */
+  cut(): void {
+    this.#cut?.();
   }
 
   async close(): Promise<void> {
@@ -65,8 +71,9 @@ export class FakeSftpServer implements SessionSource {
     });
     const end = (): void => {
       line.destroy();
-      resolve(new SshFailure('the connection was cut', false));
+      resolve(new SshFailure('the connection was cut', true));
     };
+    this.#cut = end;
     return await SftpSession.start(
       {
         input: line,

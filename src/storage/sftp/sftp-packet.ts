@@ -38,7 +38,7 @@ export const StatusCode = {
 export const OpenFlag = { read: 0x01, write: 0x02, create: 0x08, truncate: 0x10, exclusive: 0x20 } as const;
 
 /** As large as OpenSSH's own limit: what is larger is not read. */
-export const largestPacketBytes: number = 256 * 1024;
+const largestPacketBytes = 256 * 1024;
 
 /** The server breaks the protocol: nothing more can be understood of it. */
 export class SftpProtocolError extends Error {

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { FakeSftpServer } from '../../../test/support/fake-sftp-server.ts';
+import { concatBytes, equalBytes } from '../../bytes/bytes.ts';
+import { patientRetries, type RetrySettings } from '../retry/backoff.ts';
+import { RetryingStorage } from '../retry/retrying-storage.ts';
+import { fromFlatName, toFlatName } from './flat-name.ts';
+import { PacketType } from './sftp-packet.ts';
+import { SftpStorage } from './sftp-storage.ts';
+
+const place = { description: 'sftp://fake/', folder: '' };
+const resume: RetrySettings = { ...patientRetries, firstDelayMs: 1, longestDelayMs: 1 };
+/** What the fake server, without limits@openssh.com, is sent in one request. */
+const pieceBytes = 32 * 1024;
+
+async function* reusing(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(Math.max(1, ...parts.map(({ length }) => length)));
+  for (const part of parts) {
+    buffer.set(part);
+    yield buffer.subarray(0, part.length);
+    await Promise.resolve();
+    buffer.fill(0);
+  }
+}
+
+test('whatever its parts, an object is stored as it is, from memory and from a stream that reuses its buffer', async () => {
+  const size = fc.oneof(
+    fc.nat(300),
+    fc.constantFrom(0, 1, pieceBytes / 4, pieceBytes - 1, pieceBytes, pieceBytes + 1, 3 * pieceBytes),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(size, { maxLength: 8 }), async (sizes) => {
+      const parts = sizes.map((length, index) => new Uint8Array(length).map((_, at) => at * 7 + index));
+      const server = new FakeSftpServer();
+      const storage = await SftpStorage.open(place, server);
+      assert.equal(await storage.create('whole', parts), 'created');
+      assert.equal(await storage.createFromStream('stream', reusing(parts)), 'created');
+      for (const name of ['whole', 'stream']) assert.deepEqual(await storage.read(name), concatBytes(parts));
+      assert.deepEqual([...server.files.keys()].sort(), ['stream', 'whole']);
+      await storage.close();
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('wherever the connection breaks, a stream is stored whole', async () => {
+  const parts = Array.from({ length: 40 }, (_, index) => new Uint8Array(10_000).fill(index));
+  const whole = concatBytes(parts);
+  // From the greeting and the first look to the link, which is request 22 where nothing breaks.
+  for (let broken = 2; broken < 25; broken++) {
+    let isBroken = false;
+    const server: FakeSftpServer = new FakeSftpServer((_, { count }) => {
+      if (isBroken || count !== broken) return undefined;
+      isBroken = true;
+      server.cut();
+      return [];
+    });
+    const storage = new RetryingStorage(await SftpStorage.open(place, server, resume), resume);
+    assert.equal(await storage.createFromStream('a/object', reusing(parts)), 'created', `request ${broken}`);
+    assert.ok(equalBytes((await storage.read('a/object'))!, whole), `request ${broken}`);
+    await storage.close();
+  }
+});
+
+test('an upload is not continued over what the server has lost', async () => {
+  let writes = 0;
+  const server: FakeSftpServer = new FakeSftpServer((_, { type }) => {
+    if (type !== PacketType.write || ++writes !== 300) return undefined;
+    for (const path of server.files.keys())
+      if (path.startsWith('.incoming/')) server.files.set(path, Buffer.alloc(10));
+    server.cut();
+    return [];
+  });
+  const storage = await SftpStorage.open(place, server, resume);
+  const parts = Array.from({ length: 160 }, () => new Uint8Array(100_000));
+  await assert.rejects(async () => await storage.createFromStream('object', reusing(parts)), /lost a part/);
+  assert.equal(await storage.stat('object'), undefined);
+  await storage.close();
+});
+
+test('flat names lead to their objects and back, and nothing else does', () => {
+  assert.equal(toFlatName('packs/aa/x.age'), 'packs+aa+x.age');
+  assert.equal(toFlatName('README.txt'), undefined);
+  assert.equal(toFlatName(`a/${'x'.repeat(254)}`), undefined);
+  assert.equal(fromFlatName('packs+aa+x.age'), 'packs/aa/x.age');
+  for (const name of ['README.txt', '+a', 'a+', 'a++b', 'a+..+b', 'a+.b', 'a/b+c', `a+b\n`])
+    assert.equal(fromFlatName(name), undefined, name);
+});
