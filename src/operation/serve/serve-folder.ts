@@ -6,6 +6,7 @@ import { FileLock } from '../../posix/file-lock.ts';
 import { LocalStorage } from '../../storage/local/local-storage.ts';
 import { errorCodes, Refusal } from '../../storage/serve/messages.ts';
 import { bytesPerName, type Served } from '../../storage/serve/served.ts';
+import { FolderLimits } from './folder-limits.ts';
 import { serveRights, type ServeMode } from './serve-rights.ts';
 import { UsageLedger } from './usage-ledger.ts';
 
@@ -46,11 +47,13 @@ export async function openServedFolder(
     );
   const folder = resolveBelow(home, parts);
   const storage = new LocalStorage(folder);
+  const limits = new FolderLimits(folder);
   const served = {
     storage,
     rights: serveRights(mode),
     largestObjectBytes,
     guard: async (name: string) => refuseLinks(folder, name),
+    ...(mode === 'append-only' && { admit: async (name: string) => await limits.admit(name) }),
   };
   // Whose client is trusted needs no bounds, and whose folder is not there yet has nobody to share with.
   if ((mode !== 'append-only' && quotaBytes === undefined) || !existsSync(folder))

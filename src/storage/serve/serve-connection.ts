@@ -29,6 +29,7 @@ import {
   type CreateRequest,
   type ReadRequest,
 } from './messages.ts';
+import { RequestSlots } from './request-slots.ts';
 import { bytesPerName, type Served, type ServeQuota } from './served.ts';
 
 /** How long a client may be silent, in milliseconds. */
@@ -58,6 +59,8 @@ const mostRequests = 16;
 const mostBodies = 8;
 const readAheadBytes = 4 * largestPartBytes;
 const pageBytes = 48 * 1024;
+/** Each holds the names of a folder and of those above it. */
+const mostListings = 4;
 
 /**
  * Serves one client until it has gone (docs/design/serve-protocol.md). Nothing that the client sends is believed; what it
@@ -82,6 +85,7 @@ class ServeConnection {
   readonly #decoder = new FrameDecoder(requestLimits);
   readonly #requests = new Map<number, Request>();
   readonly #tasks = new Set<Promise<void>>();
+  readonly #listings = new RequestSlots(mostListings);
   #served: Served | undefined;
   #hasPreface = false;
   #latest = 0;
@@ -308,6 +312,7 @@ class ServeConnection {
     if (!rights.mayCreate(name)) throw new Refusal(errorCodes.denied, 'this key may not create it');
     if ((sizeBytes ?? 0) > largestObjectBytes) throw tooLarge(largestObjectBytes);
     if (await storage.stat(name, signal)) return await this.#reply(replyTypes.exists, id);
+    await served.admit?.(name);
     const room = new ReservedRoom(quota);
     let refusal: unknown;
     async function* received(): AsyncGenerator<Uint8Array> {
@@ -382,6 +387,17 @@ class ServeConnection {
       throw new Refusal(errorCodes.badName, 'no object name begins like this', { cause });
     }
     await served.guard?.(prefix);
+    await this.#listings.take(signal);
+    try {
+      await this.#sendListing(served, id, prefix, request);
+    } finally {
+      this.#listings.give();
+    }
+    await this.#reply(replyTypes.done, id);
+  }
+
+  async #sendListing(served: Served, id: number, prefix: string, request: Request): Promise<void> {
+    const { signal } = request.stop;
     let wanted = Promise.withResolvers<void>();
     request.more = () => wanted.resolve();
     let page: Buffer[] = [];
@@ -401,7 +417,6 @@ class ServeConnection {
       if (bytes >= pageBytes) await sendPage();
     }
     if (page.length > 0) await this.#output.send(replyTypes.page, id, Buffer.concat(page));
-    await this.#reply(replyTypes.done, id);
   }
 
   async #remove(served: Served, id: number, name: string, signal: AbortSignal): Promise<void> {

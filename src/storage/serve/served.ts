@@ -28,6 +28,8 @@ export interface Served {
   readonly largestObjectBytes: number | undefined;
   /** Refuses, by a Refusal, names that storage must not be asked for. Called with a prefix for a listing. */
   readonly guard?: (name: string) => Promise<void>;
+  /** Refuses, by a Refusal, a new object that there is no place for. */
+  readonly admit?: (name: string) => Promise<void>;
   /** Lets go of what was taken when it was opened. */
   close(): Promise<void>;
 }
