@@ -10,6 +10,7 @@ const root = join(import.meta.dirname, '..', '..');
 for (const page of [
   'docs/manual/archives.md',
   'docs/manual/encrypt-and-decrypt.md',
+  'docs/manual/keys.md',
   'docs/manual/restore.md',
   'docs/manual/verify.md',
   'docs/manual/back-up.md',

@@ -17,7 +17,7 @@ export type SecretKind = 1 | 2 | 3;
 const nativePrefixes = { 1: 'age-secret-key-', 2: 'age-secret-key-pq-' } as const;
 const nativeBytes = 32;
 /** What fits a page and a QR code. */
-export const mostFileBytes = 1200;
+const mostFileBytes = 1200;
 
 /**
  * The secret of an identity file: of one with a single native key the bare key, of another the file as it is.
@@ -50,7 +50,7 @@ export function writeSecretMaterial({ kind, bytes }: SecretMaterial): Uint8Array
 }
 
 /** @throws bad-key if there is no such kind, or if it has another length */
-export function checkSecretMaterial(kind: number, bytes: Uint8Array): SecretMaterial {
+function checkSecretMaterial(kind: number, bytes: Uint8Array): SecretMaterial {
   if ((kind === 1 || kind === 2) && bytes.length === nativeBytes) return { kind, bytes };
   if (kind === 3 && bytes.length > 0 && bytes.length <= mostFileBytes) return { kind, bytes };
   throw new SalvageError(
