@@ -1,5 +1,6 @@
 // Connections and servers that die while objects travel, and servers that say nothing.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   chownSync,
@@ -45,14 +46,14 @@ test('a stream goes on over a new connection, as often as it takes', needsPeers,
   const hash = createHash('sha256');
   const part = Buffer.allocUnsafe(100_000);
   async function* body(): AsyncGenerator<Uint8Array> {
-    for (let index = 0; index < 400; index++) {
+    for (let index = 0; index < 240; index++) {
       // A part may be reused for the next.
       part.set(randomBytes(1000));
       hash.update(part);
       yield part;
       await Promise.resolve();
-      if (index % 90 === 60) sshd.cutConnections();
-      if (index === 200) {
+      if (index % 90 === 50) sshd.cutConnections();
+      if (index === 120) {
         await sshd.kill();
         await sshd.start();
       }
@@ -99,7 +100,7 @@ test('requests of all kinds survive a server that is killed and started again', 
   const sftp = await openSftpStorage(sshd.url('repo'), settings(sshd, { resume: quickRetries }));
   const storage = new RetryingStorage(sftp, quickRetries);
   t.after(async () => await storage.close());
-  const body = Array.from({ length: 50 }, () => randomBytes(200_000));
+  const body = Array.from({ length: 20 }, () => randomBytes(200_000));
   const running = [
     ...Array.from({ length: 8 }, async (_, index) => await storage.create(`packs/0${index}/object`, body)),
     storage.createFromStream(
@@ -123,7 +124,7 @@ test('requests of all kinds survive a server that is killed and started again', 
   sshd.cutConnections();
   const listed: string[] = [];
   for await (const { name, sizeBytes } of storage.list('')) {
-    assert.equal(sizeBytes, 10_000_000);
+    assert.equal(sizeBytes, 4_000_000);
     listed.push(name);
     if (listed.length === 3) sshd.cutConnections();
   }
@@ -181,4 +182,25 @@ test('after it is closed a storage answers nothing', needsPeers, async (t) => {
   await storage.close();
   await storage.close();
   await assert.rejects(async () => await storage.stat('object'), /closed/);
+});
+
+test('a full disk of the server is named, and leaves room for what is smaller', needsRoot, async (t) => {
+  const sshd = await startSshd(t);
+  const folder = join(sshd.folder, 'small');
+  mkdirSync(folder);
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder]).status, 0);
+  try {
+    const storage = await openSftpStorage(sshd.url('small'), settings(sshd, { resume: quickRetries }));
+    await assert.rejects(
+      async () => await storage.create('packs/aa/big', [randomBytes(8_000_000)]),
+      (error) =>
+        error instanceof SalvageError && /packs\/aa\/big.*the disk of the server is full/.test(error.message),
+    );
+    assert.equal(await storage.stat('packs/aa/big'), undefined);
+    assert.equal(await storage.create('packs/aa/small', [randomBytes(1_000_000)]), 'created');
+    await storage.close();
+    assert.deepEqual(readdirSync(join(folder, '.incoming')), []);
+  } finally {
+    spawnSync('umount', ['-l', folder]);
+  }
 });

@@ -68,8 +68,9 @@ const requestsUnderWay = 512;
 const smallestPayload = 32 * 1024;
 const largestPayload = 128 * 1024;
 const longestHandle = 256;
-/** A folder with more entries than this would be an attack on our memory. */
-const mostFolderEntries = 4_000_000;
+/** Longer names than any object's are passed over, and more of them would be an attack on our memory. */
+const longestName = 256;
+const mostFolderEntries = 1_000_000;
 
 interface PendingRequest {
   readonly resolve: (reply: Reply) => void;
@@ -178,7 +179,7 @@ export class SftpSession {
     throw status ?? this.#break(new SftpProtocolError('it answers to lstat without attributes'));
   }
 
-  /** All entries of a folder but '.' and '..', in no order; undefined if there is no such folder. */
+  /** All entries of a folder but '.', '..' and names that no object has for their length, in no order; undefined if there is no such folder. */
   async readFolder(path: string): Promise<FolderEntry[] | undefined> {
     let handle: Handle;
     try {
@@ -290,7 +291,7 @@ export class SftpSession {
       const name = fields.latin1();
       fields.bytes();
       const attributes = fields.attributes();
-      if (name !== '.' && name !== '..') into.push({ name, attributes });
+      if (name !== '.' && name !== '..' && name.length <= longestName) into.push({ name, attributes });
     }
     if (into.length > mostFolderEntries) throw new SftpProtocolError('a folder has too many entries');
     return false;
