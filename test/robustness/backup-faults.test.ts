@@ -46,16 +46,26 @@ test('a fault at any call to storage ends the run, harms nothing, and the next r
   const healthy = new FaultyStorage(counted.storage, { plan: () => undefined });
   const { counts } = await run(counted, healthy);
   assert.ok(healthy.calls > 8);
-  for (const fault of ['error', 'lost-reply'] satisfies Fault[]) {
+  for (const fault of ['error', 'lost-reply', 'timeout', 'short'] satisfies Fault[]) {
     for (let call = 0; call < healthy.calls; call++) {
       const surroundings = await prepare(t);
+      let halved = '';
       const faulty = new FaultyStorage(surroundings.storage, {
-        plan: (index) => (index === call ? fault : undefined),
+        timeoutMs: 2,
+        plan(index, kind, name) {
+          if (index !== call) return undefined;
+          // Half a signature is beyond what can be undone: no storage that keeps to its contract stores one.
+          if (fault !== 'short') return fault;
+          if (kind !== 'create' || name.endsWith('.sig')) return 'error';
+          halved = name;
+          return 'short';
+        },
       });
       await assert.rejects(run(surroundings, faulty), SalvageError, `${fault} at call ${call}`);
       await verify(surroundings.storage);
       const stored: string[] = [];
-      for await (const { name } of surroundings.storage.list('packs/')) stored.push(name);
+      for await (const { name } of surroundings.storage.list('packs/'))
+        if (name !== halved) stored.push(name);
       const again = await run(surroundings, surroundings.storage);
       assert.ok((await verify(surroundings.storage)) >= 1);
       const bytesNew = stored.length > 0 ? 0 : counts.bytesNew;
