@@ -27,6 +27,8 @@ export interface StorageCheck {
   readonly title: string;
   /** True if backups rest on it; else it is good to know. */
   readonly isNeeded: boolean;
+  /** True if it reads what it has stored, which not every account may. */
+  readonly reads: boolean;
   /** @throws CheckFailure if it is not so; what the storage throws. Returns what else there is to say. */
   run(bench: CheckBench): Promise<string | void>;
 }
@@ -36,6 +38,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'create',
     title: 'what is created can be read, looked at and listed, by others too',
     isNeeded: true,
+    reads: true,
     async run({ storage, second }) {
       const name = 'packs/aa/object.age';
       const body = [utf8Bytes('one '), new Uint8Array(0), utf8Bytes('two')];
@@ -54,6 +57,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'absent',
     title: 'what is not there is told as absent, not as an error',
     isNeeded: true,
+    reads: true,
     async run({ storage }) {
       is(await storage.read('absent'), undefined, 'reading what is absent');
       is(await storage.read('a/b/absent', { offset: 5, length: 5 }), undefined, 'reading what is absent');
@@ -71,6 +75,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'no-overwrite',
     title: 'an object that is there is never rewritten',
     isNeeded: true,
+    reads: true,
     async run({ storage, second }) {
       is(await storage.create('object', [utf8Bytes('first')]), 'created', 'a new object');
       is(await storage.create('object', [utf8Bytes('second')]), 'exists', 'the same name again');
@@ -82,6 +87,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'race',
     title: 'ten writers that race for a name leave one content, whole',
     isNeeded: true,
+    reads: true,
     async run({ storage, second }) {
       const bodies = Array.from({ length: 10 }, (_, index) => [
         new Uint8Array(100_000).fill(index + 1),
@@ -108,6 +114,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'ranges',
     title: 'ranges are exact, and end where the object does',
     isNeeded: true,
+    reads: true,
     async run({ storage }) {
       const bytes = randomBytes(200_000);
       await storage.create('ranged', [bytes]);
@@ -132,6 +139,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'empty',
     title: 'an empty object is one',
     isNeeded: true,
+    reads: true,
     async run({ storage }) {
       is(await storage.create('empty', []), 'created', 'an empty object');
       is((await storage.stat('empty'))?.sizeBytes, 0, 'its size');
@@ -143,6 +151,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'big',
     title: 'big objects come back as they were',
     isNeeded: true,
+    reads: true,
     async run({ storage, bigBytes }) {
       const part = randomBytes(61_001);
       const body = Array.from({ length: Math.ceil(bigBytes / part.length) }, () => part);
@@ -160,6 +169,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'order',
     title: 'names are listed in order, by any prefix',
     isNeeded: true,
+    reads: true,
     async run({ storage }) {
       const expected = ['a-b', 'a.b/x', 'a/c/d', 'a1', 'a2/b-c/d', 'a2/b.c', 'aa', 'b/Y', 'b/Z', 'b/a'];
       for (const name of expected.toReversed()) await storage.create(name, [utf8Bytes(name)]);
@@ -175,6 +185,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'many',
     title: 'a listing of many objects is complete, with their sizes',
     isNeeded: true,
+    reads: false,
     async run({ storage, manyObjects }) {
       const name = (index: number): string => `packs/${index % 16}/${String(index).padStart(5, '0')}`;
       await Promise.all(
@@ -195,6 +206,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'long-names',
     title: 'names may be long and have dots and dashes',
     isNeeded: true,
+    reads: true,
     async run({ storage }) {
       const name = `snapshots/00000001-20261123T112804Z-508a887c/SHA256SUMS.sig-${'x'.repeat(120)}`;
       await storage.create(name, [utf8Bytes('x')]);
@@ -206,6 +218,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'case',
     title: 'names that differ only in upper and lower case are two',
     isNeeded: false,
+    reads: false,
     async run({ storage }) {
       is(await storage.create('b/object', [utf8Bytes('lower')]), 'created', 'a new object');
       is(await storage.create('b/OBJECT', [utf8Bytes('UPPER')]), 'created', 'its name in capitals');
@@ -216,6 +229,7 @@ export const storageChecks: readonly StorageCheck[] = [
     id: 'streams',
     title: 'a stream becomes an object whole or not at all',
     isNeeded: true,
+    reads: true,
     async run({ storage, second }) {
       const part = randomBytes(300_000);
       async function* parts(count: number, failure?: Error): AsyncGenerator<Uint8Array> {

@@ -10,19 +10,18 @@ export class ScopedStorage implements Storage {
   readonly #inner: Storage;
   readonly #prefix: string;
 
-  /** `prefix` ends in a slash. */
-  constructor(inner: Storage, prefix: string) {
+  readonly capabilities: StorageCapabilities;
+
+  /** `prefix` ends in a slash. `capabilities` are given where more is known of them than the other storage tells. */
+  constructor(inner: Storage, prefix: string, capabilities: StorageCapabilities = inner.capabilities) {
     checkObjectName(prefix.slice(0, -1));
     this.#inner = inner;
     this.#prefix = prefix;
+    this.capabilities = capabilities;
   }
 
   get description(): string {
     return this.#inner.description;
-  }
-
-  get capabilities(): StorageCapabilities {
-    return this.#inner.capabilities;
   }
 
   get stageSpec(): StageSpec {
