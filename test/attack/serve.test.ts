@@ -292,6 +292,35 @@ test('lengths, types and numbers that no client sends end the connection', async
   assertUnharmed(root);
 });
 
+test('a client that asks without end and takes no answer is hung up on', async (t) => {
+  const root = prepare(t);
+  const toServer = new PassThrough();
+  const toClient = new PassThrough();
+  const serving = serveStorage({
+    input: toServer,
+    output: toClient,
+    open: (path) => openServedFolder({ root, mode: 'append-only', connections: 1 }, path),
+    clock: systemClock,
+    signal: new AbortController().signal,
+    timeouts: { ...usualTimeouts, frame: 300 },
+  });
+  toServer.write(hello());
+  for (let id = 1; id < 1000; id++) toServer.write(named('stat', id, 'repository.json'));
+  await assert.rejects(serving, /too many requests/);
+  assert.ok(toClient.readableLength < 100_000);
+  assertUnharmed(root);
+});
+
+test('a folder that cannot be served is the fault of the server, and is not passed over', async (t) => {
+  const root = prepare(t);
+  writeFileSync(join(root, '.serve'), 'in the way');
+  const { client, ended } = open(root);
+  client.send(hello());
+  assert.match(String(await ended), /Cannot open the folder to serve: EEXIST/);
+  rmSync(join(root, '.serve'));
+  assertUnharmed(root);
+});
+
 test('a session that is cut off at any byte leaves nothing half', async (t) => {
   const root = prepare(t);
   const body = randomBytes(3000);

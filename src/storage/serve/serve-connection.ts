@@ -160,9 +160,9 @@ class ServeConnection {
 
   async #end(problem: unknown): Promise<void> {
     const { input, output } = this.#options;
-    await this.#sayGoodbye(problem).catch(() => {});
     this.#giveUp();
     input.destroy();
+    await this.#sayGoodbye(problem).catch(() => {});
     await Promise.all(this.#tasks);
     await this.#served?.storage.settle().catch(() => {});
     await this.#served?.storage.close().catch(() => {});
@@ -226,7 +226,7 @@ class ServeConnection {
     const path = payload.toString('utf8');
     if (!path.startsWith('/') || path.includes('\0'))
       throw new ProtocolViolation('the hello names no folder');
-    this.#served = await this.#options.open(path);
+    this.#served = await this.#open(path);
     this.#insideSinceMs = undefined;
     const { storage, rights, largestObjectBytes } = this.#served;
     const welcome = encodeWelcome({
@@ -239,6 +239,17 @@ class ServeConnection {
     await this.#output.send(replyTypes.welcome, 0, welcome);
   }
 
+  async #open(path: string): Promise<Served> {
+    try {
+      return await this.#options.open(path);
+    } catch (error) {
+      if (error instanceof Refusal || error instanceof SalvageError) throw error;
+      throw new SalvageError('failed', `Cannot open the folder to serve: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
   /** What still comes for a request that has had its reply is passed over. */
   #checkPast(id: number): void {
     if (id === 0 || id > this.#latest) throw new ProtocolViolation(`there was no request ${id}`);
@@ -246,7 +257,8 @@ class ServeConnection {
 
   #begin(served: Served, type: number, id: number, payload: Buffer): void {
     if (id <= this.#latest) throw new ProtocolViolation('request numbers do not go up');
-    if (this.#requests.size >= mostRequests) throw new ProtocolViolation('too many requests at a time');
+    // A reply that has gone out may not have been noted here when the next request comes in; one that is not taken counts.
+    if (this.#tasks.size >= 2 * mostRequests) throw new ProtocolViolation('too many requests at a time');
     this.#latest = id;
     const stop = new AbortController();
     let request: Request = { stop };
