@@ -4,7 +4,7 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { FileLock } from '../../posix/file-lock.ts';
 import { sequenceOf, type RepositoryId, type SnapshotId } from '../../repository/ids.ts';
 import type { ForgottenSnapshot, KeeperAct } from '../../repository/keeper-record.ts';
-import { keeperFileName, snapshotFileName } from '../../repository/layout.ts';
+import { snapshotFileName } from '../../repository/layout.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readRepositoryJson, type StoredSnapshots } from '../open-repository.ts';
@@ -236,9 +236,4 @@ export async function removeSnapshotFiles(
 ): Promise<void> {
   for (const file of ['SHA256SUMS.sig', 'SHA256SUMS', 'root.age', 'snapshot.json'] as const)
     await storage.remove(snapshotFileName(id, file), signal);
-}
-
-/** For messages. */
-export function recordName({ id }: TrustedRecord): string {
-  return keeperFileName(id, 'json');
 }
