@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { createSandbox, salvage, type RunResult, type Sandbox } from '../support/cli.ts';
-import { needsPeers } from '../support/peers.ts';
+import { havePeers, needsPeers } from '../support/peers.ts';
 
 const isRoot = process.getuid?.() === 0;
 const needsRoot = { skip: isRoot ? needsPeers.skip : 'mounting needs root' };
@@ -99,11 +99,14 @@ async function isWhole(box: Sandbox, target: string): Promise<void> {
   assert.deepEqual([same.code, same.stdout.toString()], [0, ''], same.stderr);
 }
 
+const box = createSandbox({ after });
+before(async () => {
+  if (havePeers) await prepare(box);
+});
+
 describe('a restore from a local repository', needsPeers, () => {
-  const box = createSandbox({ after });
   let packs: string[];
-  before(async () => {
-    await prepare(box);
+  before(() => {
     packs = readdirSync(box.path('repo', 'packs'), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.age'))
       .map((name) => join('repo', 'packs', name))
@@ -234,9 +237,6 @@ async function onMount(
 }
 
 describe('a restore onto a mount', needsRoot, () => {
-  const box = createSandbox({ after });
-  before(() => prepare(box));
-
   test('that is full ends with a clear word, and goes on when there is room', async () => {
     await onMount(box, '12m', async (remount) => {
       const { code, stderr } = await box.salvage(restoreArgs('latest', 'mount/out'));
