@@ -63,7 +63,7 @@ export function register(program: Command, context: CliContext): void {
       parseShard,
     )
     .option('--repair', 'also bring back what the target has lost of snapshots that it has')
-    .option('--memory <size>', 'hold so much content in memory (default: 256M)')
+    .option('--memory <size>', 'use so much memory: more objects are under way then (default: 256M)')
     .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
     .option(
       '--ssh-command <command>',

@@ -37,7 +37,7 @@ import {
 } from './plan-copy.ts';
 
 export interface CopyOptions extends PlanOptions {
-  /** So much content is in memory at a time, and one object at least. Default: 256 MiB */
+  /** For the whole process; one object at least is held. Default: 256 MiB */
   readonly memoryBytes?: number;
   /** Plan, and store nothing. */
   readonly dryRun?: boolean;
@@ -67,6 +67,8 @@ export interface CopyResult {
 }
 
 const usualMemoryBytes = 256 * 1024 * 1024;
+/** What the process takes besides the objects that it holds. */
+const processBytes = 64 * 1024 * 1024;
 /** What keeps a link full where round trips are long and objects small. */
 const mostInFlight = 16;
 /** Where so many objects cannot be read, one after the other, more is broken than they. */
@@ -139,7 +141,7 @@ class CopyRun {
     this.#isShard = options.shard !== undefined;
     this.#observer = observer;
     this.#marks = plan.marks;
-    this.#budget = new ByteBudget(options.memoryBytes ?? usualMemoryBytes);
+    this.#budget = new ByteBudget((options.memoryBytes ?? usualMemoryBytes) - processBytes);
     this.#absent = new Set([...plan.lost, ...plan.objects.map(({ name }) => name)]);
   }
 
