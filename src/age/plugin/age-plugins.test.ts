@@ -155,8 +155,10 @@ describe('a plugin that behaves', () => {
     const all = plugins(ui);
     assert.equal(await opens(header, all.identity(toyIdentity('pin'))), fileKey);
     assert.deepEqual(ui.said, ['PIN of the toy', 'again: Wrong. PIN of the toy']);
-    // The wrong answer belonged to the same run and is remembered with the other: it is not given twice.
+    // The wrong answer is not given again: the right one now answers the first question, too.
     const other = await toyHeader();
+    assert.equal(await opens(other.header, all.identity(toyIdentity('pin'))), other.fileKey);
+    assert.equal(ui.said.length, 2);
     const good = new ScriptedUi('1234');
     const again = plugins(good);
     for (const each of [header, other.header])
@@ -283,6 +285,7 @@ describe('a plugin that does not', () => {
     ['sends a label twice', stanza('labels', ['a', 'a']) + done, /label twice/, 'wrap'],
     ['fails', stanza('error', ['internal'], utf8Bytes('no more ink')) + done, /no more ink/, 'wrap'],
     ['fails', stanza('error', ['internal'], utf8Bytes('no more ink')) + done, /no more ink/],
+    ['talks without end', stanza('msg').repeat(1100) + done, /does not stop talking/],
     [
       'wraps without end',
       stanza('recipient-stanza', ['0', 'toy']).repeat(1100) + done,

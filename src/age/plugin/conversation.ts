@@ -51,6 +51,10 @@ export async function converse(
   user.keepSecrets();
 }
 
+const userCommands: ReadonlySet<string> = new Set(['msg', 'confirm', 'request-public', 'request-secret']);
+/** What a user may be asked and told in one run: a plugin that says more is out of order. */
+const mostQuestions = 1000;
+
 /** The part of phase 2 that is the same in both state machines. */
 class User {
   readonly #plugin: string;
@@ -58,6 +62,7 @@ class User {
   readonly #memory: SecretMemory;
   readonly #given = new Map<string, string>();
   #asked = 0;
+  #commands = 0;
 
   constructor(plugin: string, { ui, secrets }: ConversationOptions) {
     this.#plugin = plugin;
@@ -69,6 +74,9 @@ class User {
   async answer({ type, args, body }: Stanza, process: PluginProcess): Promise<boolean> {
     const ui = this.#ui;
     const text = bodyText(body);
+    if (!userCommands.has(type)) return false;
+    if (++this.#commands > mostQuestions)
+      throw new SalvageError('bad-key', `Cannot use the plugin "${this.#plugin}": it does not stop talking`);
     try {
       switch (type) {
         case 'msg':
@@ -85,11 +93,9 @@ class User {
         case 'request-public':
           process.send('ok', [], utf8Bytes(await ui.requestPublic(this.#plugin, text)));
           return true;
-        case 'request-secret':
+        default:
           process.send('ok', [], utf8Bytes(await this.#secret(text)));
           return true;
-        default:
-          return false;
       }
     } catch (error) {
       // There is nobody to answer, or there is no second answer: it is for the plugin to say what that means.
@@ -99,9 +105,15 @@ class User {
     }
   }
 
-  /** To be called when the plugin has succeeded, which shows that what it was given was right. */
+  /**
+   * To be called when the plugin has succeeded, which shows that the last answer was right. It also answers the questions that
+   * the last one repeats ("Wrong PIN. Enter the PIN"); answers to others may have been wrong, and are forgotten.
+   */
   keepSecrets(): void {
-    for (const [prompt, secret] of this.#given) this.#memory.set(this.#plugin, prompt, secret);
+    const [lastPrompt, secret] = [...this.#given].at(-1) ?? [];
+    if (lastPrompt === undefined || secret === undefined) return;
+    for (const prompt of this.#given.keys())
+      if (lastPrompt.includes(prompt)) this.#memory.set(this.#plugin, prompt, secret);
   }
 
   async #secret(prompt: string): Promise<string> {
@@ -112,6 +124,7 @@ class User {
     const secret =
       remembered ?? (await this.#ui.requestSecret(this.#plugin, prompt, this.#asked > 0 || !isNew));
     if (remembered === undefined) this.#asked++;
+    this.#given.delete(prompt);
     this.#given.set(prompt, secret);
     return secret;
   }

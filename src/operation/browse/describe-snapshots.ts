@@ -1,5 +1,6 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { SnapshotId } from '../../repository/ids.ts';
+import { snapshotFileName } from '../../repository/layout.ts';
 import type { SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { SnapshotRoot } from '../../repository/snapshot/root-json.ts';
 import type { Storage } from '../../storage/storage.ts';
@@ -44,6 +45,7 @@ export async function* describeSnapshots(
   const { committed } = await listSnapshots(storage, signal);
   if (committed.length === 0) await readRepositoryJson(storage, signal);
   const removed = await findRemoved(storage, keeper, signal);
+  objects?.expect(committed.map(({ id }) => snapshotFileName(id, 'root.age')));
   for (const id of [...committed.map(({ id }) => id), ...removed.keys()].sort()) {
     signal?.throwIfAborted();
     let signature: SignatureState | undefined;

@@ -78,7 +78,7 @@ export class SealedObjects {
    * reads the headers of many, so that one PIN or one touch serves them all. Nothing is read now, or for other identities.
    */
   expect(names: Iterable<string>): void {
-    if (!this.#identities.some(({ expectFiles }) => expectFiles)) return;
+    if (!this.#identities.some((identity) => identity.expectFiles !== undefined)) return;
     for (const name of names) if (!this.#opened.has(name)) this.#expected.add(name);
   }
 
@@ -133,6 +133,7 @@ export class SealedObjects {
   /** The content of a document in memory, such as root.age. @throws as `open` */
   async openDocument(name: string, sealed: Uint8Array, maxBytes: number): Promise<Uint8Array> {
     if (this.#expected.size > 0) await this.#announce();
+    this.#heads.delete(name);
     const key = await this.#openHeader(name, sealed, () => Promise.resolve(undefined));
     const object: SealedObject = { name, sizeBytes: sealed.length, ...key };
     const read = fromBytes(sealed);

@@ -359,7 +359,7 @@ class Verification {
   /** Every tree segment, every entry, every range; packs are opened as references to them have come together. */
   async #openAll(signed: readonly SignedSnapshot[], toRead: ReadonlySet<string>, run: RunJob): Promise<void> {
     const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal);
-    objects.expect(toRead);
+    objects.expect([...signed.map(({ id }) => snapshotFileName(id, 'root.age')), ...toRead]);
     const hashed = new Set<string>();
     const references = new BlobReferences();
     const open = async (pack: PackId, blobs: Uint8Array): Promise<void> => {
