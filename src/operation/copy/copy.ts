@@ -68,7 +68,7 @@ export interface CopyResult {
 
 const usualMemoryBytes = 256 * 1024 * 1024;
 /** What the process takes besides the objects that it holds. */
-const processBytes = 64 * 1024 * 1024;
+const processBytes = 96 * 1024 * 1024;
 /** What keeps a link full where round trips are long and objects small. */
 const mostInFlight = 16;
 /** Where so many objects cannot be read, one after the other, more is broken than they. */
