@@ -1,14 +1,30 @@
 // S3 storage against Ceph's RADOS Gateway: the conformance suite in each kind of bucket, and what only S3 has.
-import { after, before, suite } from 'node:test';
-import { CreateBucketCommand, PutBucketVersioningCommand } from '@aws-sdk/client-s3';
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { after, before, suite, test } from 'node:test';
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectRetentionCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
+import { SalvageError } from '../../src/errors/salvage-error.ts';
+import { patientRetries } from '../../src/storage/retry/backoff.ts';
+import { RetryingStorage } from '../../src/storage/retry/retrying-storage.ts';
 import { openS3 } from '../../src/storage/s3/open-s3.ts';
 import type { S3Storage } from '../../src/storage/s3/s3-storage.ts';
 import { startCephGateway, type CephGateway, type GatewayUser } from '../support/ceph-gateway.ts';
+import { HttpProxy } from '../support/http-proxy.ts';
 import { needsPeers } from '../support/peers.ts';
 import { testStorage } from '../support/storage-conformance.ts';
 
 let gateway: CephGateway;
 let owner: GatewayUser;
+let client: S3Client;
 let places = 0;
 
 before(async () => {
@@ -16,7 +32,7 @@ before(async () => {
   gateway = await startCephGateway();
   owner = gateway.createUser('owner');
   Object.assign(process.env, gateway.environment(owner));
-  const client = gateway.client(owner);
+  client = gateway.client(owner);
   for (const Bucket of ['plain', 'versioned']) await client.send(new CreateBucketCommand({ Bucket }));
   await client.send(
     new PutBucketVersioningCommand({
@@ -56,3 +72,279 @@ for (const bucket of ['plain', 'versioned', 'locked'])
       ...(bucket === 'plain' && { bigBytes: 70 * 1024 * 1024 }),
     });
   });
+
+const hour = 3_600_000;
+const impatient = { ...patientRetries, firstDelayMs: 1, longestDelayMs: 2 };
+const some = [Buffer.from('some bytes')];
+
+async function failure(work: Promise<unknown>): Promise<SalvageError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof SalvageError, `a SalvageError and not ${String(error)}`);
+  return error;
+}
+
+suite('s3 storage that fails', needsPeers, () => {
+  const cases: [string, () => Promise<unknown>, RegExp][] = [
+    [
+      'no such bucket',
+      async () => await open('s3://nowhere-at-all/x').create('a', some),
+      /Cannot look for "a" in "s3:\/\/nowhere-at-all\/x": there is no such bucket/,
+    ],
+    [
+      'wrong secret key',
+      async () =>
+        await withEnvironment(
+          { AWS_SECRET_ACCESS_KEY: 'x' },
+          async () => await open('s3://plain/x').read('a'),
+        ),
+      /the secret key does not belong to the access key/,
+    ],
+    [
+      'unknown access key',
+      async () =>
+        await withEnvironment({ AWS_ACCESS_KEY_ID: 'x' }, async () => await open('s3://plain/x').read('a')),
+      /the server does not know the access key/,
+    ],
+    [
+      'a bucket of somebody else',
+      async () => {
+        const stranger = gateway.createUser('stranger');
+        const environment = gateway.environment(stranger);
+        return await withEnvironment(environment, async () => await open('s3://plain/x').create('a', some));
+      },
+      /access is denied/,
+    ],
+    [
+      'quota',
+      async () => {
+        const poor = gateway.createUser('poor');
+        gateway.admin(['quota', 'set', '--quota-scope=user', '--uid=poor', '--max-objects=1']);
+        gateway.admin(['quota', 'enable', '--quota-scope=user', '--uid=poor']);
+        const theirs = gateway.client(poor);
+        await theirs.send(new CreateBucketCommand({ Bucket: 'poor-bucket' }));
+        return await withEnvironment(gateway.environment(poor), async () => {
+          const storage = open('s3://poor-bucket/x');
+          for (let index = 0; index < 5; index++) await storage.create(`object-${index}`, some);
+        });
+      },
+      /the quota is used up/,
+    ],
+    [
+      'a bucket without locks',
+      async () => {
+        const storage = open('s3://plain/x');
+        storage.objectLock.lockNew({ mode: 'compliance', until: new Date(Date.now() + hour) });
+        return await storage.create('a', some);
+      },
+      /the bucket has no Object Lock/,
+    ],
+    [
+      'a certificate that nobody trusts',
+      async () => await open(`s3://plain/x?endpoint=${gateway.tlsEndpoint}`).read('a'),
+      /its certificate is signed by nobody who is trusted/,
+    ],
+    [
+      'nothing listens',
+      async () => await open('s3://plain/x?endpoint=http://127.0.0.1:9').read('a'),
+      /ECONNREFUSED/,
+    ],
+  ];
+  for (const [what, work, message] of cases)
+    test(`says what is wrong: ${what}`, async () => {
+      const { message: found, code, hint } = await failure(work());
+      assert.match(found, message);
+      assert.equal(code, 'failed');
+      if (what !== 'nothing listens') assert.ok(hint);
+    });
+
+  test('trusts a certificate that the URL names', async () => {
+    const url = `s3://plain/tls?endpoint=${gateway.tlsEndpoint}&ca=${gateway.certificate}`;
+    const storage = open(url);
+    assert.equal(await storage.create('object', some), 'created');
+    await storage.close();
+  });
+});
+
+suite('s3 storage behind a bad line', needsPeers, () => {
+  let proxy: HttpProxy;
+  let inner: S3Storage;
+  let storage: RetryingStorage;
+
+  before(async () => {
+    proxy = await HttpProxy.start(gateway.endpoint);
+    const url = `s3://versioned/line?endpoint=${proxy.endpoint}&part-size=5M`;
+    inner = openS3(url, { env: process.env, retries: impatient });
+    storage = new RetryingStorage(inner, impatient);
+  });
+  after(async () => {
+    await storage.close();
+    await proxy.close();
+  });
+
+  test('errors that pass are marked, and no other', async () => {
+    proxy.reset();
+    const retrying = new RetryingStorage(inner, { ...impatient, patienceMs: 0 });
+    for (const answer of ['slow down', 'cut', 'cut reply', 'cut in reply'] as const) {
+      proxy.plan = () => 'pass';
+      await retrying.create('there', [randomBytes(1000)]);
+      proxy.plan = () => answer;
+      const { cause } = await failure(retrying.read('there'));
+      assert.equal((cause as Error).name, 'TransientError', answer);
+    }
+  });
+
+  test('every request is asked again, and nothing is stored twice', async () => {
+    for (const answer of ['slow down', 'cut', 'cut reply', 'cut in reply'] as const) {
+      proxy.reset();
+      proxy.plan = (_, count) => (count === 0 ? answer : 'pass');
+      const name = `packs/${answer.replaceAll(' ', '-')}`;
+      const body = randomBytes(200_000);
+      assert.equal(await storage.create(name, [body]), 'created');
+      assert.deepEqual(Buffer.from((await storage.read(name))!), body);
+      assert.equal((await storage.stat(name))?.sizeBytes, 200_000);
+      const listed = [];
+      for await (const object of storage.list('packs/')) listed.push(object.name);
+      assert.ok(listed.includes(name));
+      const versions = [];
+      for await (const version of storage.versions!.list(name)) versions.push(version);
+      assert.equal(versions.length, 1, answer);
+      assert.equal(await storage.remove(name), 'removed');
+    }
+  });
+
+  test('a part of an upload is sent again; memory stays bounded, and parts travel side by side', async () => {
+    proxy.reset();
+    const held = Promise.withResolvers<void>();
+    let pulled = 0;
+    let underWay = 0;
+    proxy.plan = async ({ path }, count) => {
+      if (!path.includes('partNumber=')) return 'pass';
+      if (count > 0) return 'pass';
+      underWay++;
+      if (underWay === 4) held.resolve();
+      await held.promise;
+      return underWay % 2 ? 'slow down' : 'cut';
+    };
+    const piece = randomBytes(1024 * 1024);
+    const hash = createHash('sha256');
+    async function* body(): AsyncGenerator<Uint8Array> {
+      for (let index = 0; index < 42; index++) {
+        if (underWay < 4) pulled++;
+        hash.update(piece);
+        yield piece;
+        await Promise.resolve();
+      }
+    }
+    assert.equal(await storage.createFromStream('archives/long.age', body()), 'created');
+    assert.ok(pulled <= 5 * 6, `${pulled} MiB were taken before the first part had gone`);
+    const stored = (await storage.read('archives/long.age'))!;
+    assert.equal(createHash('sha256').update(stored).digest('hex'), hash.digest('hex'));
+  });
+
+  test('an upload that fails leaves nothing behind', async () => {
+    proxy.reset();
+    async function* body(): AsyncGenerator<Uint8Array> {
+      for (let index = 0; index < 3; index++) yield randomBytes(5 * 1024 * 1024);
+      await Promise.resolve();
+      throw new Error('the source has gone away');
+    }
+    await assert.rejects(storage.createFromStream('archives/torn.age', body()), /gone away/);
+    assert.equal(await storage.stat('archives/torn.age'), undefined);
+    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: 'versioned' }));
+    assert.deepEqual(Uploads, []);
+  });
+
+  test('a pack whose bytes are not those of its name is refused by the server', async () => {
+    proxy.reset();
+    const name = `packs/aa/${'a'.repeat(64)}.age`;
+    const { message } = await failure(inner.create(name, some));
+    assert.match(message, /Cannot store/);
+    assert.equal(await storage.stat(name), undefined);
+  });
+});
+
+suite('Object Lock', needsPeers, () => {
+  const now = Math.ceil(Date.now() / 1000) * 1000;
+  const until = (days: number): Date => new Date(now + days * 24 * hour);
+  const version = async (Key: string): Promise<{ Bucket: string; Key: string; VersionId: string }> => {
+    const { Versions = [] } = await client.send(
+      new ListObjectVersionsCommand({ Bucket: 'locked', Prefix: Key }),
+    );
+    const oldest = Versions.findLast((version) => version.Key === Key)!;
+    return { Bucket: 'locked', Key, VersionId: oldest.VersionId! };
+  };
+  const lockedUntil = async (Key: string): Promise<Date | undefined> => {
+    const { Retention } = await client.send(new GetObjectRetentionCommand(await version(Key)));
+    return Retention?.RetainUntilDate;
+  };
+
+  test('locks what is new, extends what is old, and never shortens', async (t) => {
+    const names = Array.from({ length: 40 }, (_, index) => `packs/${index}`);
+    const first = open('s3://locked/lock');
+    first.objectLock.lockNew({ mode: 'compliance', until: until(2) });
+    await Promise.all(names.map(async (name) => await first.create(name, some)));
+    assert.deepEqual(await lockedUntil('lock/packs/0'), until(2));
+    await first.close();
+    const proxy = await HttpProxy.start(gateway.endpoint);
+    t.after(async () => await proxy.close());
+    const second = open(`s3://locked/lock?endpoint=${proxy.endpoint}`);
+    second.objectLock.lockNew({ mode: 'compliance', until: until(5) });
+    await second.create('packs/new', some);
+    proxy.reset();
+    await second.objectLock.extend([...names, 'packs/new'], { mode: 'compliance', until: until(5) });
+    // One listing for all, and nothing for what this instance has just locked.
+    assert.equal(proxy.requests.length, 1 + names.length);
+    assert.deepEqual(await lockedUntil('lock/packs/39'), until(5));
+    await second.objectLock.extend(['packs/1'], { mode: 'compliance', until: until(3) });
+    assert.deepEqual(await lockedUntil('lock/packs/1'), until(5));
+    const { message } = await failure(
+      second.objectLock.extend(['packs/absent'], { mode: 'compliance', until: until(3) }),
+    );
+    assert.match(message, /Cannot extend the lock of "packs\/absent"/);
+    await second.close();
+  });
+
+  test('extends the lock of the original, not of what was written over it', async () => {
+    const storage = open('s3://locked/over');
+    storage.objectLock.lockNew({ mode: 'governance', until: until(1) });
+    await storage.create('pack', some);
+    await client.send(new PutObjectCommand({ Bucket: 'locked', Key: 'over/pack', Body: 'forged' }));
+    await storage.close();
+    const other = open('s3://locked/over');
+    await other.objectLock.extend(['pack'], { mode: 'governance', until: until(9) });
+    assert.deepEqual(await lockedUntil('over/pack'), until(9));
+    await other.close();
+  });
+
+  test('a lock holds until its time, and then ends', async () => {
+    const storage = open('s3://locked/expiry');
+    storage.objectLock.lockNew({ mode: 'compliance', until: until(1) });
+    await storage.create('pack', some);
+    await storage.close();
+    const locked = new DeleteObjectCommand(await version('expiry/pack'));
+    await assert.rejects(client.send(locked), { name: 'AccessDenied' });
+    const endpoint = await gateway.startLater(2);
+    const later = gateway.client(owner, { endpoint, clockOffsetMs: 2 * 24 * hour });
+    await later.send(new DeleteObjectCommand(locked.input));
+    const { Versions = [] } = await client.send(
+      new ListObjectVersionsCommand({ Bucket: 'locked', Prefix: 'expiry/' }),
+    );
+    assert.deepEqual(Versions, []);
+  });
+});
+
+async function withEnvironment<T>(
+  changes: Readonly<Record<string, string>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const before = { ...process.env };
+  Object.assign(process.env, changes);
+  try {
+    return await work();
+  } finally {
+    Object.assign(process.env, before);
+  }
+}

@@ -102,7 +102,9 @@ export function describeFailure(doing: string, description: string, error: unkno
   const known = Object.hasOwn(plain, name) ? plain[name] : undefined;
   const status = $metadata?.httpStatusCode;
   // The server's words are untrusted and may be long; the terminal escapes them.
-  const said = (message === '' || message === 'UnknownError' ? name : message).slice(0, 300);
+  const said = isGarbled(status)
+    ? 'the reply was cut short, or is not one of an S3 server'
+    : (message === '' || message === 'UnknownError' ? name : message).slice(0, 300);
   const state = known ? `${known[0]} (${name})` : status === undefined ? said : `${said} (${status} ${name})`;
   return new SalvageError('failed', `Cannot ${doing} in "${description}": ${state}`, {
     ...(known && { hint: known[1] }),
@@ -113,8 +115,13 @@ export function describeFailure(doing: string, description: string, error: unkno
 
 function isTransient(name: string, status: number | undefined, message: string): boolean {
   if (patience.has(name) || lostConnections.has(name) || /^Throttl|Throttled/.test(name)) return true;
-  if (status !== undefined) return status === 429 || (status >= 500 && status !== 501);
+  if (status !== undefined) return isGarbled(status) || status === 429 || (status >= 500 && status !== 501);
   return /socket hang up|premature close|aborted/i.test(message);
+}
+
+/** All went well, and yet there is an error: in reading the reply. */
+function isGarbled(status: number | undefined): boolean {
+  return status !== undefined && status >= 200 && status < 300;
 }
 
 function markTransient(said: string, error: unknown): TransientError {
