@@ -140,4 +140,9 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'split a private key into shares on paper, join them, or print it',
     load: () => import('./commands/key.ts'),
   },
+  status: {
+    group: 'operations',
+    summary: 'show of every repository below a place how old its newest snapshot is, and whether it is sound',
+    load: () => import('./commands/status.ts'),
+  },
 };

@@ -52,7 +52,7 @@ export function readTrustedSigners(
       );
     return undefined;
   }
-  const listed = readAllowedSigners(path);
+  const listed = readList(path);
   const hosts = listed.filter(({ namespaces = '*' }) => matchesPatternList(snapshotNamespace, namespaces));
   const names = principalsOf(hosts);
   const [only] = names;
@@ -78,7 +78,7 @@ export function readTrustedKeeper(
       throw new SalvageError('usage', 'Cannot check records: --keeper was given without --allowed-signers');
     return undefined;
   }
-  const listed = readAllowedSigners(path);
+  const listed = readList(path);
   if (keeper !== undefined) return { allowedSigners: listed, principal: keeper };
   const keepers = listed.filter(
     ({ namespaces = '*' }) =>
@@ -93,7 +93,16 @@ export function readTrustedKeeper(
   });
 }
 
-function readAllowedSigners(path: string): AllowedSigner[] {
+/** The whole list that the flags name, or undefined. For where each repository has a signer of its own. */
+export function readAllowedSigners(
+  { allowedSigners }: SignerFlags,
+  context: CliContext,
+): AllowedSigner[] | undefined {
+  const path = allowedSigners ?? configuredSigners(context);
+  return path === undefined ? undefined : readList(path);
+}
+
+function readList(path: string): AllowedSigner[] {
   return parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
 }
 

@@ -4,6 +4,7 @@ import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
+import { checkFleet } from '../fleet.ts';
 import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
@@ -14,11 +15,13 @@ interface Options extends ReadingFlags {
   readonly readData?: string | true;
   readonly threads?: string;
   readonly json?: boolean;
+  readonly root?: string;
 }
 
 export const examples: readonly string[] = [
   'salvage verify --repo /backup/web-1 --allowed-signers allowed_signers --signer web-1',
   'salvage verify --repo /backup/web-1 --allowed-signers allowed_signers --signer web-1 --read-data',
+  'salvage verify --root /backup --allowed-signers allowed_signers --read-data=5%',
 ];
 
 export function register(program: Command, context: CliContext): void {
@@ -29,6 +32,10 @@ export function register(program: Command, context: CliContext): void {
       '--read-data [share]',
       'read everything that is stored and compare SHA-256; 10%: a tenth, chosen by chance',
     )
+    .option(
+      '--root <url>',
+      'every repository below this place, in place of --repo: ROOT/web-1 must be signed by "web-1", or by --signer',
+    )
     .option('--threads <number>', 'read on so many threads')
     .option('--json', 'print what is found as it is found and then the summary, one JSON object to a line')
     .action((options: Options) => run(options, identities, context));
@@ -38,6 +45,14 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   const { terminal, signal } = context;
   const opens = flags.length > 0;
   const readShare = parseShare(options.readData, opens);
+  if (options.root !== undefined) {
+    if (options.repo !== undefined || opens || options.threads !== undefined)
+      throw new SalvageError(
+        'usage',
+        'Cannot verify all repositories below --root with --repo, --threads or an identity: they are for one',
+      );
+    return await checkFleet({ flags: options, readShare }, context);
+  }
   const reader = await RepositoryReader.open(options, flags, context);
   const { storage, trusted, heads, identities } = reader;
   if (!trusted)

@@ -67,6 +67,11 @@ export class RememberedHeads {
 
   /** The repositories that were seen at this place. @throws failed */
   at(place: string): RememberedHead[] {
+    return this.all().filter((head) => head.places.includes(place));
+  }
+
+  /** Of every repository that was ever seen. @throws failed */
+  all(): RememberedHead[] {
     let names: string[];
     try {
       names = readdirSync(this.#folder);
@@ -76,8 +81,7 @@ export class RememberedHeads {
     return names
       .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
       .map((name) => this.#read(join(this.#folder, name)))
-      .filter((head) => head !== undefined)
-      .filter((head) => head.places.includes(place));
+      .filter((head) => head !== undefined);
   }
 
   /** Whole or not at all. @throws failed */
