@@ -1,5 +1,6 @@
 import { toHex } from '../../bytes/bytes.ts';
 import { randomBytes } from '../../clock/random.ts';
+import { systemSleep } from '../../clock/sleep.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
 import { Backoff, type RetrySettings } from '../retry/backoff.ts';
@@ -30,6 +31,7 @@ const objectsUnderWay = 64;
 /** Folders that a listing reads ahead. */
 const foldersAhead = 16;
 const fullDiskBytes = 1024 * 1024;
+const windingUpMs = 500;
 
 export interface SftpPlace {
   /** For messages: the URL. */
@@ -63,6 +65,7 @@ export class SftpStorage implements Storage {
   /** Folders, relative to the repository's, that exist or are being made. */
   readonly #made = new Map<string, Promise<void>>();
   readonly #unsettled = new Set<string>();
+  readonly #uploads = new Set<Promise<unknown>>();
 
   private constructor(
     { description, folder }: SftpPlace,
@@ -184,6 +187,13 @@ export class SftpStorage implements Storage {
   }
 
   async close(): Promise<void> {
+    // Uploads that were stopped a moment ago clear up behind them.
+    const abandoned = new AbortController();
+    await Promise.race([
+      Promise.allSettled(this.#uploads),
+      systemSleep(windingUpMs, abandoned.signal).catch(() => {}),
+    ]);
+    abandoned.abort();
     await this.#connection.close();
   }
 
@@ -213,31 +223,50 @@ export class SftpStorage implements Storage {
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
     checkObjectName(name);
-    return await this.#naming('store', name, signal, async (first) => {
-      if (await this.#locate(first, name)) return 'exists';
-      await this.#objects.take(1);
-      const upload = `${incomingFolder}/${randomName()}`;
+    return await this.#naming('store', name, signal, async (session) => {
+      const upload = this.#upload(session, name, body, mustCopy, signal);
+      this.#uploads.add(upload);
       try {
-        signal?.throwIfAborted();
-        // While the bytes travel. What goes wrong here is met again, and told, when the object is published.
-        void this.#makeFolder(first, folderOf(name)).catch(() => {});
-        await uploadFile(body, {
-          session: () => this.#connection.session(),
-          path: this.#path(upload),
-          mode: this.#fileMode,
-          create: (session) => this.#createUpload(session, upload),
-          resume: this.capabilities.remove ? this.#resume : undefined,
-          mustCopy,
-          signal,
-        });
-        return await this.#publishPatiently(upload, name, signal);
-      } catch (error) {
-        throw await this.#knowFullDisk(error);
+        return await upload;
       } finally {
-        this.#objects.give(1);
-        void this.#discard(upload);
+        this.#uploads.delete(upload);
       }
     });
+  }
+
+  async #upload(
+    first: SftpSession,
+    name: string,
+    body: AsyncIterable<Uint8Array>,
+    mustCopy: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<CreateResult> {
+    if (await this.#locate(first, name)) return 'exists';
+    await this.#objects.take(1);
+    const upload = `${incomingFolder}/${randomName()}`;
+    try {
+      signal?.throwIfAborted();
+      // While the bytes travel. What goes wrong here is met again, and told, when the object is published.
+      void this.#makeFolder(first, folderOf(name)).catch(() => {});
+      await uploadFile(body, {
+        session: () => this.#connection.session(),
+        path: this.#path(upload),
+        mode: this.#fileMode,
+        create: (session) => this.#createUpload(session, upload),
+        resume: this.capabilities.remove ? this.#resume : undefined,
+        mustCopy,
+        signal,
+      });
+      const result = await this.#publishPatiently(upload, name, signal);
+      void this.#discard(upload);
+      return result;
+    } catch (error) {
+      const known = await this.#knowFullDisk(error);
+      await this.#discard(upload);
+      throw known;
+    } finally {
+      this.#objects.give(1);
+    }
   }
 
   /** In an add-only account a file that its owner could write to would be open to every later login. */
