@@ -66,6 +66,7 @@ export class RcloneClient {
   ): Promise<void> {
     const boundary = toHex(randomBytes(24));
     const query = new URLSearchParams({ fs: servedRemote, remote: folder });
+    let failure: { readonly error: unknown } | undefined;
     const { response, status } = await this.#request({
       method: 'POST',
       path: `/operations/uploadfile?${query.toString()}`,
@@ -75,20 +76,27 @@ export class RcloneClient {
           `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n` +
             'Content-Type: application/octet-stream\r\n\r\n',
         );
-        for await (const part of body) {
-          signal?.throwIfAborted();
-          if (upload.destroyed) return;
-          // A part may be used again by its owner once the next one is asked for.
-          if (part.length > 0) await sendPart(upload, part);
+        try {
+          for await (const part of body) {
+            signal?.throwIfAborted();
+            if (upload.destroyed) return;
+            // A part may be used again by its owner once the next one is asked for.
+            if (part.length > 0) await sendPart(upload, part);
+          }
+        } catch (error) {
+          // The upload is brought to an end all the same: then what it has left can be removed.
+          failure = { error };
         }
         upload.end(`\r\n--${boundary}--\r\n`);
       },
       signal,
     });
-    if (status === 200) response.resume();
-    else
+    if (status === 200) {
+      await readText(response, mostErrorBytes);
+      if (failure) throw failure.error;
+    } else
       try {
-        throw await failureOf(response, status);
+        throw failure?.error ?? (await failureOf(response, status));
       } finally {
         // It may have answered before the end of the body, which is of no use any more.
         response.destroy();

@@ -115,7 +115,7 @@ export class RcloneStorage implements Storage {
         return await this.#publish(remote, name, sizeBytes, signal);
       } catch (error) {
         // What the cut stream has left, if it is there by now; `removeUnfinished` finds the rest.
-        await this.#client.call('deletefile', { remote }).catch(() => {});
+        await this.#remove(remote).catch(() => {});
         throw error;
       }
     });
@@ -164,15 +164,7 @@ export class RcloneStorage implements Storage {
 
   async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     checkObjectName(name);
-    return await this.#request('remove', name, signal, async () => {
-      try {
-        await this.#client.call('deletefile', { remote: name }, signal);
-        return 'removed';
-      } catch (error) {
-        if (isAbsence(error)) return 'absent';
-        throw error;
-      }
-    });
+    return await this.#request('remove', name, signal, () => this.#remove(name, signal));
   }
 
   async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
@@ -181,9 +173,7 @@ export class RcloneStorage implements Storage {
     for (const { name, modified } of await this.#readFolder(`${incomingFolder}/`, signal, true)) {
       const modifiedMs = Date.parse(modified);
       if (name.endsWith('/') || !(modifiedMs < newestMs)) continue;
-      await this.#request('remove', name, signal, async () => {
-        await this.#client.call('deletefile', { remote: name }, signal);
-      });
+      await this.#request('remove', name, signal, () => this.#remove(name, signal));
       removed++;
     }
     return removed;
@@ -191,6 +181,16 @@ export class RcloneStorage implements Storage {
 
   async close(): Promise<void> {
     await this.#client.close();
+  }
+
+  async #remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
+    try {
+      await this.#client.call('deletefile', { remote: name }, signal);
+      return 'removed';
+    } catch (error) {
+      if (isAbsence(error)) return 'absent';
+      throw error;
+    }
   }
 
   /** Gives an upload its name, if it is whole and nobody else has taken the name meanwhile. */
@@ -206,20 +206,19 @@ export class RcloneStorage implements Storage {
         `${uploaded ? uploaded.sizeBytes : 'none'} of ${sizeBytes} bytes arrived at the remote`,
         false,
       );
-    if (existing) {
-      await this.#client.call('deletefile', { remote }, signal);
-      return 'exists';
+    if (!existing) {
+      const move = { srcFs: servedRemote, srcRemote: remote, dstFs: servedRemote, dstRemote: name };
+      try {
+        await this.#client.call('movefile', { ...move, _config: { IgnoreExisting: true } }, signal);
+      } catch (error) {
+        // Where names cannot be taken twice the loser of a race ends here.
+        if (!(await this.#isThere(name, signal))) throw error;
+      }
     }
-    const move = { srcFs: servedRemote, srcRemote: remote, dstFs: servedRemote, dstRemote: name };
-    try {
-      await this.#client.call('movefile', { ...move, _config: { IgnoreExisting: true } }, signal);
-    } catch (error) {
-      // Where names cannot be taken twice the loser of a race ends here.
-      if (!(await this.#isThere(name, signal))) throw error;
-      await this.#client.call('deletefile', { remote }, signal).catch(() => {});
-      return 'exists';
-    }
-    return 'created';
+    // rclone does not say whether it has moved anything. Where nothing may be removed the upload stays as it is, out of sight.
+    const left = await this.#remove(remote, signal).catch(() => 'kept');
+    signal?.throwIfAborted();
+    return left === 'removed' ? 'exists' : 'created';
   }
 
   /** Whether an upload is there whole or not at all. @throws failed if it is not, and cannot be moved either */
