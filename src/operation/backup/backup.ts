@@ -248,6 +248,7 @@ class BackupRun {
           policy: host.lock,
           names: [...used.map(packName), repositoryName, readmeName, recoverName],
           path: join(folder, 'locks'),
+          started,
           now: clock.now(),
           signal,
         });

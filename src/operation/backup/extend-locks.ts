@@ -10,6 +10,8 @@ export interface ExtendLocksOptions {
   readonly names: readonly string[];
   /** Where this host remembers what it has locked, and until when. Disposable. */
   readonly path: string;
+  /** When the run began, which is what new objects were locked by. */
+  readonly started: Date;
   readonly now: Date;
   readonly signal: AbortSignal;
 }
@@ -20,13 +22,15 @@ export interface ExtendLocksOptions {
  * @throws usage, failed
  */
 export async function extendLocks(options: ExtendLocksOptions): Promise<number> {
-  const { storage, policy, names, path, now, signal } = options;
+  const { storage, policy, names, path, started, now, signal } = options;
   const lock = requireObjectLock(storage);
   const times = LockTimes.read(path);
   const needed = neededUntil(policy, now);
   const short = names.filter((name) => times.until(name) < needed);
   if (short.length > 0) {
-    const retention = retentionFrom(policy, now);
+    const sinceStart = retentionFrom(policy, started);
+    // Unless the run took days, what it stored is locked for long enough.
+    const retention = sinceStart.until >= needed ? sinceStart : retentionFrom(policy, now);
     await lock.extend(short, retention, signal);
     for (const name of short) times.set(name, retention.until);
   }

@@ -1,0 +1,131 @@
+// The real binary against a real S3 server.
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { after, before, suite, test } from 'node:test';
+import { CreateBucketCommand, ListObjectVersionsCommand, type S3Client } from '@aws-sdk/client-s3';
+import { startCephGateway, type CephGateway, type GatewayUser } from '../support/ceph-gateway.ts';
+import { createSandbox, salvage, type RunResult } from '../support/cli.ts';
+import { HttpProxy } from '../support/http-proxy.ts';
+import { needsPeers } from '../support/peers.ts';
+
+suite('a repository at S3', needsPeers, () => {
+  const box = createSandbox({ after });
+  let gateway: CephGateway;
+  let user: GatewayUser;
+  let client: S3Client;
+  let proxy: HttpProxy;
+  const repo = 's3://backups/web-1';
+  const signed = ['--allowed-signers', 'allowed', '--signer', 'web-1'];
+
+  const run = async (args: readonly string[], endpoint = gateway.endpoint): Promise<RunResult> => {
+    const env = { ...gateway.environment(user), AWS_ENDPOINT_URL_S3: endpoint, SALVAGE_REPOSITORY: repo };
+    return await box.salvage(args, { env });
+  };
+  const works = async (args: readonly string[], endpoint?: string): Promise<RunResult> => {
+    const result = await run(args, endpoint);
+    assert.equal(result.code, 0, `salvage ${args.join(' ')}\n${result.stderr}`);
+    return result;
+  };
+
+  before(async () => {
+    gateway = await startCephGateway();
+    proxy = await HttpProxy.start(gateway.endpoint);
+    user = gateway.createUser('owner');
+    client = gateway.client(user);
+    await client.send(new CreateBucketCommand({ Bucket: 'backups', ObjectLockEnabledForBucket: true }));
+    await client.send(new CreateBucketCommand({ Bucket: 'plain' }));
+    await box.shell(`ssh-keygen -q -t ed25519 -N '' -f id`);
+    for (let folder = 0; folder < 20; folder++) {
+      mkdirSync(box.path(`src/d${folder}`), { recursive: true });
+      for (let file = 0; file < 100; file++)
+        writeFileSync(box.path(`src/d${folder}/f${file}`), randomBytes(20_000));
+    }
+    writeFileSync(box.path('src/d7/wanted'), 'the one file that is wanted\n');
+  });
+
+  after(async () => {
+    await proxy.close();
+    await gateway.close();
+  });
+
+  test('init, two backups, verify and restore, all of it locked', async () => {
+    const made = await works(['init', '-R', 'id.pub', '--name', 'web-1', '--lock-days', '7']);
+    assert.match(made.stderr, /Nobody can destroy what a snapshot needs before 7 days are over/);
+    box.write('allowed', made.stdout);
+    await works(['backup', 'src']);
+    await box.shell('echo more > src/more');
+    proxy.reset();
+    const second = await works(['backup', '--json', 'src'], proxy.endpoint);
+    const summary = JSON.parse(second.stdout.toString().trim().split('\n').at(-1)!) as { bytesRead: number };
+    assert.equal(summary.bytesRead, 5);
+    // What the first one locked is locked for long enough.
+    assert.deepEqual(
+      proxy.requests.filter(({ path }) => path.includes('retention')).map(({ path }) => path),
+      [],
+    );
+    await works(['verify', ...signed, '--read-data']);
+    await works(['restore', 'latest', ...signed, '-i', 'id', '--target', 'restored']);
+    await box.shell('diff -r src restored/src');
+    const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: 'backups' }));
+    assert.equal(new Set(Versions.map(({ Key }) => Key)).size, Versions.length, 'nothing was stored twice');
+  });
+
+  test('locks that are about to end are extended, and an upload to a shaky server comes to its end', async () => {
+    // As if seven days had gone by: nothing is remembered of any lock.
+    await box.shell('rm .home/.cache/salvage/*/locks; echo changed > src/more');
+    proxy.reset();
+    proxy.plan = ({ path }, count) => {
+      const isFirst = count === 0 && createHash('sha256').update(path).digest()[0]! < 64;
+      return isFirst ? 'slow down' : 'pass';
+    };
+    const shaky = await works(['backup', 'src'], proxy.endpoint);
+    assert.match(shaky.stderr, /Please reduce your request rate.*Trying again in \d+ s/);
+    const packs = new Set(
+      proxy.requests
+        .filter(({ method, path }) => method === 'PUT' && path.includes('retention'))
+        .map(({ path }) => path),
+    );
+    assert.ok(packs.size >= 4, `${packs.size} locks were extended`);
+    await works(['verify', ...signed]);
+  });
+
+  test('one small file costs few requests', async (t) => {
+    proxy.reset();
+    const args = ['restore', 'latest', 'src/d7/wanted', ...signed, '-i', 'id', '--target', 'one'];
+    await works(args, proxy.endpoint);
+    assert.equal(box.read('one/src/d7/wanted').toString(), 'the one file that is wanted\n');
+    const others = proxy.requests.filter(({ path }) => !path.includes('SHA256SUMS'));
+    const bytes = others.reduce((sum, request) => sum + request.bytes, 0);
+    t.diagnostic(`${others.length} requests, ${bytes} bytes besides the signed list`);
+    assert.ok(others.length <= 12, others.map(({ method, path }) => `${method} ${path}`).join('\n'));
+    assert.ok(bytes <= 3 * 1024 * 1024);
+  });
+
+  test('a clock that is wrong is named', async () => {
+    const env = { ...gateway.environment(user), SALVAGE_REPOSITORY: repo };
+    const { code, stderr } = await box.program('faketime', ['-f', '+2h', salvage, 'snapshots'], { env });
+    assert.equal(code, 1);
+    assert.match(stderr, /this machine's clock and that of the server differ too much/);
+  });
+
+  test('the client of S3 is loaded for s3:// only', async () => {
+    const hook = `import { registerHooks } from 'node:module';
+      registerHooks({ load: (url, context, next) => {
+        if (url.includes('@aws-sdk')) process.stderr.write('LOADED ' + url + '\\n');
+        return next(url, context);
+      } });`;
+    const env = {
+      ...gateway.environment(user),
+      NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(hook)}`,
+    };
+    const local = await box.salvage(['init', '--repo', 'local', '-R', 'id.pub', '--name', 'x'], { env });
+    assert.equal(local.code, 0, local.stderr);
+    for (const args of [['--version'], ['snapshots', '--repo', 'local'], ['restore', '--help']]) {
+      const { stderr } = await box.salvage(args, { env });
+      assert.doesNotMatch(stderr, /LOADED/, args.join(' '));
+    }
+    const remote = await box.salvage(['snapshots', '--repo', repo], { env });
+    assert.match(remote.stderr, /LOADED .*client-s3/);
+  });
+});
