@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { before, describe, test } from 'node:test';
+import * as fc from 'fast-check';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
 import { copy, type CopyResult } from '../../src/operation/copy/copy.ts';
 import { listSnapshots, readRepositoryJson } from '../../src/operation/open-repository.ts';
@@ -136,4 +137,31 @@ describe('copy with faults', () => {
             Array.from({ length: calls }, (_, at) => disturb(side, disturbance, at, ofObject)),
           );
       });
+
+  test('any number of faults in any number of runs', async () => {
+    const fault = fc.constantFrom<Fault>('error', 'lost-reply', 'short');
+    // By the number of a call at either side; what is not listed goes well.
+    const faults = fc.dictionary(fc.nat(40).map(String), fault, { maxKeys: 4 });
+    const runs = fc.array(fc.record({ source: faults, target: faults, ofObject: fc.boolean() }), {
+      maxLength: 4,
+    });
+    await fc.assert(
+      fc.asyncProperty(runs, async (runs) => {
+        const target = new MemoryStorage();
+        for (const { source, target: there, ofObject } of runs) {
+          const from = new FaultyStorage(repository.storage, { plan: (index) => source[index], ofObject });
+          const to = new FaultyStorage(target, { plan: (index) => there[index], ofObject });
+          await run(from, to).catch((error: unknown) =>
+            assert.ok(error instanceof SalvageError, String(error)),
+          );
+          await countWhole(target).catch((error: unknown) =>
+            assert.ok(error instanceof SalvageError && error.code === 'bad-signature', String(error)),
+          );
+        }
+        assert.deepEqual((await run(repository.storage, target)).troubles, []);
+        assert.equal(await countWhole(target), snapshots);
+      }),
+      { numRuns: 60 },
+    );
+  });
 });
