@@ -1,8 +1,9 @@
 // Real plugins under salvage, and ours under the real age, with keys in SoftHSM.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { encodePluginIdentity } from '../../src/age/plugin/plugin-text.ts';
 import { createSandbox, salvage, type RunOptions } from '../support/cli.ts';
 import { age11, age13, age13Folder, needsPeers } from '../support/peers.ts';
 import { runOnTerminal } from '../support/terminal.ts';
@@ -67,6 +68,65 @@ describe('plugins of age 1.3', needsPeers, () => {
       { env },
     );
     assert.equal(code, 0, stderr);
+  });
+});
+
+describe('a plugin that has something to say', needsPeers, () => {
+  const box = createSandbox({ after });
+  const env = { PATH: `${box.path('bin')}:${withPlugins}` };
+  const identity = (behaviour: string): string => `${encodePluginIdentity('toy', Buffer.from(behaviour))}\n`;
+  before(async () => {
+    box.write('plain', 'plain text\n');
+    const program = box.path('bin', 'age-plugin-toy');
+    const toy = join(import.meta.dirname, '..', 'support', 'toy-plugin.ts');
+    box.write('bin/age-plugin-toy', `#!/bin/sh\nexec ${process.execPath} ${toy} "$@"\n`);
+    chmodSync(program, 0o755);
+    for (const behaviour of ['pin', 'choice']) box.write(behaviour, identity(behaviour), 0o600);
+    const { code, stderr } = await box.salvage(['encrypt', '-e', '-j', 'toy', '-o', 'toy.age', 'plain'], {
+      env,
+    });
+    assert.equal(code, 0, stderr);
+  });
+
+  test('says it on the terminal and has a choice made there, even with -q', async () => {
+    for (const [typed, expected] of [
+      ['1', 0],
+      ['x\\r2', 12],
+    ] as const) {
+      const { code, screen } = await runOnTerminal(
+        box,
+        'salvage decrypt -q -i choice toy.age',
+        `expect "toy: Plug in the toy"
+         expect "Press 1 for \\"it is there\\", 2 for \\"leave it\\", then Enter: "; send "${typed}\\r"
+         expect "toy: Touch the toy"; expect "toy: now"`,
+        { env },
+      );
+      assert.equal(code, expected, screen);
+      assert.equal(/plain text/.test(screen), expected === 0);
+    }
+  });
+
+  test('gets a PIN that is typed, again if need be, and one from a file only once', async () => {
+    const { code, screen } = await runOnTerminal(
+      box,
+      'salvage decrypt -i pin toy.age',
+      `expect "toy: PIN of the toy: "; send "1111\\r"
+       expect "toy: Wrong. PIN of the toy: "; send "1234\\r"`,
+      { env },
+    );
+    assert.equal(code, 0, screen);
+    assert.doesNotMatch(screen, /1111|1234/);
+    box.write('right', '1234\n');
+    box.write('wrong', '1111\n');
+    const opened = await box.salvage(['decrypt', '-i', 'pin', '--passphrase-file', 'right', 'toy.age'], {
+      env,
+    });
+    assert.equal(opened.stdout.toString(), 'plain text\n', opened.stderr);
+    const refused = await box.salvage(['decrypt', '-i', 'pin', '--passphrase-file', 'wrong', 'toy.age'], {
+      env,
+    });
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /the PIN is needed/);
   });
 });
 
@@ -142,6 +202,18 @@ describe('age-plugin-pkcs11', needsPeers, () => {
        AGE_PKCS11_PIN_FD=3 age -d -i key by-age.age 3<pin | cmp - plain
        AGE_PKCS11_PIN_COMMAND="cat '$PWD/pin'" age -d -i key by-age.age | cmp - plain`,
     );
+  });
+
+  test('age asks for the PIN on its terminal', async () => {
+    await succeeds('age -R key.pub -o plain.age plain');
+    const { code, screen } = await runOnTerminal(
+      box,
+      `${age13} -d -i key plain.age`,
+      'expect "Enter the PIN of the token"; send "1234\\r"',
+      { env },
+    );
+    assert.equal(code, 0, screen);
+    assert.match(screen, /plain text/);
   });
 
   test('a wrong PIN, no PIN, no token, another module: errors that say so', async () => {
