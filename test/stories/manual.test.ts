@@ -16,6 +16,9 @@ for (const page of [
   'docs/manual/back-up.md',
   'docs/manual/keep.md',
   'docs/manual/copy.md',
+  'docs/manual/doctor.md',
+  'docs/manual/rsync.md',
+  'docs/manual/storage-rclone.md',
 ])
   test(`the commands of ${page} work`, async (t) => {
     const text = readFileSync(join(root, page), 'utf8');
