@@ -6,6 +6,7 @@ import type { OpenDirectory } from './directory-cache.ts';
 import type { FileEntry, FileType } from './file-entry.ts';
 import { FileStatus, readStatus } from './file-status.ts';
 import { dataExtents } from './holes.ts';
+import { InodeSet } from './inode-set.ts';
 import { NameBuffer } from './name-buffer.ts';
 import { allocate, at, cString, errno, flag, lastError, systemCalls } from './system-calls.ts';
 import { SystemCallError, stateOf } from './system-call-error.ts';
@@ -100,7 +101,7 @@ export class TargetDirectory {
   readonly #status = new FileStatus();
   readonly #directoryStatus = new FileStatus();
   readonly #pending: Pending[] = [];
-  readonly #kept = new Set<number>();
+  readonly #kept = new InodeSet();
   /** When this run began, by the clock of the target's file system. */
   readonly madeSinceNs: bigint;
 
