@@ -82,6 +82,12 @@ interface Reply {
   readonly fields: PacketReader;
 }
 
+/** The last field of a request, which is sent without copying it. */
+interface Tail {
+  readonly bytes: Uint8Array;
+  readonly onSent: (() => void) | undefined;
+}
+
 /**
  * One connection to an SFTP server. Requests are sent at once and answered in any order; the server works them off in
  * the order in which they were sent. When the connection ends, all that wait are rejected with the reason (SshFailure,
@@ -160,11 +166,14 @@ export class SftpSession {
     }
   }
 
-  /** The bytes must not change until the call is over. */
-  async write(handle: Handle, offset: number, bytes: Uint8Array): Promise<void> {
+  /**
+   * The bytes must not change until the call is over. `onSent` is called when they are on their way: what is asked from
+   * then on, the server does after it has written them.
+   */
+  async write(handle: Handle, offset: number, bytes: Uint8Array, onSent?: () => void): Promise<void> {
     await this.#payload.take(bytes.length);
     try {
-      await this.#askForStatus(PacketType.write, [handle, BigInt(offset)], bytes);
+      await this.#askForStatus(PacketType.write, [handle, BigInt(offset)], { bytes, onSent });
     } finally {
       this.#payload.give(bytes.length);
     }
@@ -297,13 +306,13 @@ export class SftpSession {
     return false;
   }
 
-  async #askForStatus(type: number, fields: readonly Field[], tail?: Uint8Array): Promise<void> {
+  async #askForStatus(type: number, fields: readonly Field[], tail?: Tail): Promise<void> {
     const status = statusOf(await this.#ask(type, fields, tail));
     if (!status) throw this.#break(new SftpProtocolError(`it answers request ${type} without a status`));
     if (status.code !== StatusCode.ok) throw status;
   }
 
-  async #ask(type: number, fields: readonly Field[], tail?: Uint8Array): Promise<Reply> {
+  async #ask(type: number, fields: readonly Field[], tail?: Tail): Promise<Reply> {
     await this.#requests.take(1);
     try {
       if (this.#failure) throw this.#failure;
@@ -314,8 +323,9 @@ export class SftpSession {
       this.#pending.set(id, { resolve, reject });
       const { output } = this.#channel;
       output.cork();
-      output.write(encodePacket(type, id, fields, tail?.length));
-      if (tail) output.write(tail);
+      output.write(encodePacket(type, id, fields, tail?.bytes.length));
+      if (tail) output.write(tail.bytes);
+      tail?.onSent?.();
       process.nextTick(() => output.uncork());
       return await promise;
     } finally {

@@ -241,7 +241,6 @@ export class SftpStorage implements Storage {
     mustCopy: boolean,
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
-    if (await this.#locate(first, name)) return 'exists';
     await this.#objects.take(1);
     const upload = `${incomingFolder}/${randomName()}`;
     try {
@@ -252,7 +251,7 @@ export class SftpStorage implements Storage {
         session: () => this.#connection.session(),
         path: this.#path(upload),
         mode: this.#fileMode,
-        create: (session) => this.#createUpload(session, upload),
+        create: (session) => this.#createIfAbsent(session, upload, name),
         resume: this.capabilities.remove ? this.#resume : undefined,
         mustCopy,
         signal,
@@ -263,6 +262,7 @@ export class SftpStorage implements Storage {
     } catch (error) {
       const known = await this.#knowFullDisk(error);
       await this.#discard(upload);
+      if (error === alreadyThere) return 'exists';
       throw known;
     } finally {
       this.#objects.give(1);
@@ -272,6 +272,19 @@ export class SftpStorage implements Storage {
   /** In an add-only account a file that its owner could write to would be open to every later login. */
   get #fileMode(): number {
     return this.capabilities.remove ? 0o600 : 0o440;
+  }
+
+  /** Looks whether the object is there in the same round trip. @throws alreadyThere */
+  async #createIfAbsent(session: SftpSession, upload: string, name: string): Promise<Handle> {
+    const [existing, opened] = await Promise.allSettled([
+      this.#locate(session, name),
+      this.#createUpload(session, upload),
+    ]);
+    if (opened.status === 'rejected') throw opened.reason;
+    if (existing.status === 'fulfilled' && !existing.value) return opened.value;
+    session.closeHandle(opened.value).catch(() => {});
+    if (existing.status === 'rejected') throw existing.reason;
+    throw alreadyThere;
   }
 
   async #createUpload(session: SftpSession, upload: string): Promise<Handle> {
@@ -626,6 +639,9 @@ interface OpenObject {
   readonly handle: Handle;
   readonly attributes: FileAttributes;
 }
+
+/** Spares the upload of an object that exists. */
+const alreadyThere = new Error('the object is there');
 
 /** Removing what is not there: refused by an account that may not remove, and else answered by "no such file". */
 async function mayRemove(session: SftpSession, absentPath: string): Promise<boolean> {

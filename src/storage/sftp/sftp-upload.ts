@@ -130,6 +130,7 @@ class SftpUpload {
     const flight = new Flight(this.#settings.signal);
     const canSync = session.offers(fsyncExtension);
     const resumes = this.#settings.resume !== undefined;
+    let unsent = 0;
     let isSyncing = false;
     let confirmedBytes = this.#safeBytes;
     let syncedBytes = this.#safeBytes;
@@ -151,7 +152,13 @@ class SftpUpload {
     };
     const send = async (piece: Piece): Promise<void> => {
       await flight.until(() => flight.bytes < unconfirmedBytes);
-      flight.add(piece.bytes.length, session.write(handle, piece.offset, piece.bytes), () => confirm(piece));
+      const { offset, bytes } = piece;
+      unsent++;
+      const writing = session.write(handle, offset, bytes, () => {
+        unsent--;
+        flight.wake();
+      });
+      flight.add(bytes.length, writing, () => confirm(piece));
     };
 
     for (const piece of this.#kept) piece.isConfirmed = false;
@@ -162,11 +169,12 @@ class SftpUpload {
       if (!piece) break;
       await send(piece);
     }
-    await flight.until(() => flight.isEmpty);
     if (canSync) {
+      // Right behind the last bytes: one round trip for both.
+      await flight.until(() => unsent === 0);
       flight.add(0, session.extended(fsyncExtension, handle), () => {});
-      await flight.until(() => flight.isEmpty);
     }
+    await flight.until(() => flight.isEmpty);
     this.#markSafe(this.#pulledBytes);
   }
 
@@ -227,11 +235,16 @@ class Flight {
     } catch (error) {
       this.#failure ??= { error };
     }
+    this.wake();
+  }
+
+  /** Lets whoever waits look again. */
+  wake(): void {
     this.#wake?.();
   }
 
   async until(condition: () => boolean): Promise<void> {
-    const wake = (): void => this.#wake?.();
+    const wake = (): void => this.wake();
     this.#signal?.addEventListener('abort', wake);
     try {
       for (;;) {
