@@ -1,7 +1,8 @@
 // The real binary against a real S3 server.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { CreateBucketCommand, ListObjectVersionsCommand, type S3Client } from '@aws-sdk/client-s3';
 import { startCephGateway, type CephGateway, type GatewayUser } from '../support/ceph-gateway.ts';
@@ -34,7 +35,6 @@ suite('a repository at S3', needsPeers, () => {
     user = gateway.createUser('owner');
     client = gateway.client(user);
     await client.send(new CreateBucketCommand({ Bucket: 'backups', ObjectLockEnabledForBucket: true }));
-    await client.send(new CreateBucketCommand({ Bucket: 'plain' }));
     await box.shell(`ssh-keygen -q -t ed25519 -N '' -f id`);
     for (let folder = 0; folder < 20; folder++) {
       mkdirSync(box.path(`src/d${folder}`), { recursive: true });
@@ -100,6 +100,21 @@ suite('a repository at S3', needsPeers, () => {
     t.diagnostic(`${others.length} requests, ${bytes} bytes besides the signed list`);
     assert.ok(others.length <= 12, others.map(({ method, path }) => `${method} ${path}`).join('\n'));
     assert.ok(bytes <= 3 * 1024 * 1024);
+  });
+
+  test('the commands of docs/manual/storage-s3.md work', async (t) => {
+    const Bucket = 'example-backups';
+    await client.send(new CreateBucketCommand({ Bucket, ObjectLockEnabledForBucket: true }));
+    const page = join(import.meta.dirname, '..', '..', 'docs', 'manual', 'storage-s3.md');
+    const text = readFileSync(page, 'utf8');
+    const blocks = [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, block]) => block!);
+    assert.ok(blocks.length > 0);
+    const manual = createSandbox(t);
+    const { code, stderr } = await manual.shell(`set -x\n${blocks.join('\n')}`, {
+      env: gateway.environment(user),
+    });
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /^(salvage|warning):/m);
   });
 
   test('a clock that is wrong is named', async () => {

@@ -36,7 +36,7 @@ test('a lock is extended once in a while, and never too late', async (t) => {
   // Eight days, and an eighth.
   assert.deepEqual(storage.asked, [{ names: ['a', 'b'], retention: { mode: 'governance', until: day(9) } }]);
   assert.equal(await run(['a', 'b'], day(0.5)), 0);
-  assert.deepEqual(storage.asked, []);
+  assert.equal(storage.asked.length, 0);
   assert.equal(await run(['a', 'b', 'c'], day(1)), 1, 'only what is new');
   assert.equal(await run(['a', 'c'], day(1.1)), 1, 'a has less than eight days left');
   assert.deepEqual(storage.asked[0]!.names, ['a']);
