@@ -14,8 +14,8 @@ const typeBits: Readonly<Record<FileType, number>> = {
   hardlink: 0o170000,
 };
 
-/** No file has this ctime: whatever is listed with it is read again. */
-const unsettledTime = -(1n << 63n);
+/** No file has so many nanoseconds: whatever is listed with them is read again. */
+const unsettledNanoseconds = 0xffff_ffff;
 /** Of a directory the size says nothing, and some file systems change it at will. */
 const noSize = 0;
 
@@ -24,13 +24,15 @@ export function fileStateOf(status: FileStatus, type: FileType): FileState {
   return {
     mode: typeBits[type] | status.mode,
     size: type === 'directory' ? noSize : status.size,
-    mtimeNs: status.mtimeNs,
-    ctimeNs: status.ctimeNs,
-    inode: BigInt(status.inode),
+    mtimeSeconds: status.mtimeSeconds,
+    mtimeNanoseconds: status.mtimeNanoseconds,
+    ctimeSeconds: status.ctimeSeconds,
+    ctimeNanoseconds: status.ctimeNanoseconds,
+    inode: status.inode,
   };
 }
 
 /** The same for what is to be read again by the next run. */
 export function unsettled(state: FileState): FileState {
-  return { ...state, ctimeNs: unsettledTime };
+  return { ...state, ctimeNanoseconds: unsettledNanoseconds };
 }

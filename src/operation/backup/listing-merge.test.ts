@@ -9,7 +9,15 @@ import { encodeRanges, noRanges } from '../../repository/tree/content-ranges.ts'
 import { ListingMerge } from './listing-merge.ts';
 import { TreeDraft } from './tree-draft.ts';
 
-const state = { mode: 0o100644, size: 1, mtimeNs: 1n, ctimeNs: 1n, inode: 1n };
+const state = {
+  mode: 0o100644,
+  size: 1,
+  mtimeSeconds: 1,
+  mtimeNanoseconds: 0,
+  ctimeSeconds: 1,
+  ctimeNanoseconds: 0,
+  inode: 1,
+};
 const location = encodeRanges([{ pack: 0, offset: 0, length: 10, digest: new Uint8Array(32) }]);
 const name = (index: number): string => `file-${String(index).padStart(3, '0')}`;
 const line = (path: string): { path: Buffer; head: string; ranges: Buffer } => ({

@@ -209,7 +209,8 @@ class SourceReading {
   #addOther(entry: FileEntry, countedAs: PendingFile['countedAs']): void {
     const { status, type } = this.#walk;
     let state = fileStateOf(status, type);
-    const ageMs = this.#options.clock.now().getTime() - Number(state.ctimeNs / 1_000_000n);
+    const ageMs =
+      this.#options.clock.now().getTime() - (state.ctimeSeconds * 1000 + state.ctimeNanoseconds / 1e6);
     if (ageMs <= kernelTickMs) state = unsettled(state);
     const target = this.#walk.linkTarget;
     this.#window.add({

@@ -81,7 +81,8 @@ export async function readStream(options: ReadStreamOptions): Promise<void> {
   const ranges = asBuffer(result.ranges);
   for (let index = 0; index * rangeBytes < ranges.length; index++)
     facts.use(rangePack(ranges, index), rangeLength(ranges, index));
-  draft.add(treeLines(entry, ranges), unsettled({ mode: streamMode, size, mtimeNs, ctimeNs: 0n, inode: 0n }));
+  const noTimes = { mtimeSeconds: 0, mtimeNanoseconds: 0, ctimeSeconds: 0, ctimeNanoseconds: 0 };
+  draft.add(treeLines(entry, ranges), unsettled({ mode: streamMode, size, ...noTimes, inode: 0 }));
   counts.filesNew++;
   counts.contentBytes += size;
   counts.bytesRead += result.bytesRead;

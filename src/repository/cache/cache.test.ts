@@ -176,9 +176,11 @@ test('threads share one table: every blob is claimed by exactly one of them, spi
 const state: FileState = {
   mode: 0o100644,
   size: 2 ** 40 + 1,
-  mtimeNs: -1n,
-  ctimeNs: 1_763_884_800_123_456_789n,
-  inode: 2n ** 63n,
+  mtimeSeconds: -(2 ** 33),
+  mtimeNanoseconds: 999_999_999,
+  ctimeSeconds: 1_763_884_800,
+  ctimeNanoseconds: 123_456_789,
+  inode: 2 ** 63,
 };
 const ranges = encodeRanges([{ pack: 3, offset: 1, length: 2, digest: digestOf('x') }]);
 
@@ -231,7 +233,15 @@ test('a file is changed if any of size, mode, times and inode is', () => {
   const [record] = readListing(writeListing(1)).records;
   const same = { ...state, size: 0 };
   assert.ok(record!.isUnchanged(same));
-  for (const change of [{ mode: 1 }, { size: 1 }, { mtimeNs: 0n }, { ctimeNs: 0n }, { inode: 1n }])
+  for (const change of [
+    { mode: 1 },
+    { size: 1 },
+    { mtimeSeconds: 0 },
+    { mtimeNanoseconds: 0 },
+    { ctimeSeconds: 0 },
+    { ctimeNanoseconds: 0 },
+    { inode: 1 },
+  ])
     assert.ok(!record!.isUnchanged({ ...same, ...change }));
 });
 

@@ -8,9 +8,10 @@ import type { TreeLine } from '../tree/tree-line.ts';
 // segment. Blocks of about 1 MiB, each with its length and CRC-32 before it; an empty block is the end. Little-endian:
 //
 //    0 u32 bytes of the record   4 u16 path   6 u8 kind   7 u8 endsAtBoundary   8 u32 head   12 u32 bytes of ranges
-//   16 u32 mode   20 u32 zero   24 f64 size   32 i64 mtime   40 i64 ctime   48 u64 inode   56 path, head, ranges
-const magic = Buffer.from('SLVGLST1');
-const fixedBytes = 56;
+//   16 u32 mode   20 u32 zero   24 f64 size   32 f64 mtime seconds   40 f64 ctime seconds   48 f64 inode
+//   56 u32 mtime nanoseconds   60 u32 ctime nanoseconds   64 path, head, ranges
+const magic = Buffer.from('SLVGLST2');
+const fixedBytes = 64;
 const blockBytes = 1024 * 1024;
 // The longest record fills a block of its own.
 const largestBlockBytes: number =
@@ -22,12 +23,23 @@ export interface FileState {
   /** As lstat gives it, with the type. */
   readonly mode: number;
   readonly size: number;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-  readonly inode: bigint;
+  readonly mtimeSeconds: number;
+  readonly mtimeNanoseconds: number;
+  readonly ctimeSeconds: number;
+  readonly ctimeNanoseconds: number;
+  /** Rounded above 2^53. */
+  readonly inode: number;
 }
 
-const noState: FileState = { mode: 0, size: 0, mtimeNs: 0n, ctimeNs: 0n, inode: 0n };
+const noState: FileState = {
+  mode: 0,
+  size: 0,
+  mtimeSeconds: 0,
+  mtimeNanoseconds: 0,
+  ctimeSeconds: 0,
+  ctimeNanoseconds: 0,
+  inode: 0,
+};
 
 /** Appends the listing while a tree is written. */
 export class ListingWriter {
@@ -88,9 +100,11 @@ export class ListingWriter {
     block.writeUInt32LE(state.mode, at + 16);
     block.writeUInt32LE(0, at + 20);
     block.writeDoubleLE(state.size, at + 24);
-    block.writeBigInt64LE(state.mtimeNs, at + 32);
-    block.writeBigInt64LE(state.ctimeNs, at + 40);
-    block.writeBigUInt64LE(state.inode, at + 48);
+    block.writeDoubleLE(state.mtimeSeconds, at + 32);
+    block.writeDoubleLE(state.ctimeSeconds, at + 40);
+    block.writeDoubleLE(state.inode, at + 48);
+    block.writeUInt32LE(state.mtimeNanoseconds, at + 56);
+    block.writeUInt32LE(state.ctimeNanoseconds, at + 60);
     let end = at + fixedBytes + path.copy(block, at + fixedBytes);
     end += typeof head === 'string' ? block.write(head, end) : head.copy(block, end);
     this.#bytes = end + ranges.copy(block, end);
@@ -134,9 +148,11 @@ export class ListingRecord {
     return (
       block.readDoubleLE(at + 24) === state.size &&
       block.readUInt32LE(at + 16) === state.mode &&
-      block.readBigInt64LE(at + 32) === state.mtimeNs &&
-      block.readBigInt64LE(at + 40) === state.ctimeNs &&
-      block.readBigUInt64LE(at + 48) === state.inode
+      block.readDoubleLE(at + 32) === state.mtimeSeconds &&
+      block.readDoubleLE(at + 40) === state.ctimeSeconds &&
+      block.readDoubleLE(at + 48) === state.inode &&
+      block.readUInt32LE(at + 56) === state.mtimeNanoseconds &&
+      block.readUInt32LE(at + 60) === state.ctimeNanoseconds
     );
   }
 
@@ -147,9 +163,11 @@ export class ListingRecord {
     return {
       mode: block.readUInt32LE(at + 16),
       size: block.readDoubleLE(at + 24),
-      mtimeNs: block.readBigInt64LE(at + 32),
-      ctimeNs: block.readBigInt64LE(at + 40),
-      inode: block.readBigUInt64LE(at + 48),
+      mtimeSeconds: block.readDoubleLE(at + 32),
+      mtimeNanoseconds: block.readUInt32LE(at + 56),
+      ctimeSeconds: block.readDoubleLE(at + 40),
+      ctimeNanoseconds: block.readUInt32LE(at + 60),
+      inode: block.readDoubleLE(at + 48),
     };
   }
 
