@@ -15,6 +15,7 @@ import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
 import { agePlugins } from '../age-plugins.ts';
+import { cacheFolderOf } from '../cache-folder.ts';
 import type { CliContext } from '../context.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { describeProblem } from '../describe-problem.ts';
@@ -25,7 +26,6 @@ import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '.
 import { parseSize } from '../parse-size.ts';
 import {
   addRepositoryFlag,
-  cacheFolderOf,
   hostConfigurations,
   type RepositoryFlag,
 } from '../repository-options.ts';
@@ -180,8 +180,9 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   }
   if (result.counts.problems > 0) context.incomplete();
   report(result, context);
-  const { snapshot, counts, ...numbers } = result;
-  await events.end({ snapshot: snapshot ?? null, ...counts, ...numbers });
+  const { snapshot, counts, durationMs, ...numbers } = result;
+  const summary = { snapshot: snapshot ?? null, ...counts, ...numbers };
+  await events.end({ ...summary, durationMs: Math.round(durationMs) });
 }
 
 function planSource(paths: readonly string[], options: Options, context: CliContext): BackupSource {

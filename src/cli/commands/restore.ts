@@ -183,7 +183,7 @@ async function run(
   } finally {
     progress.end();
   }
-  const durationMs = clock.monotonicMs() - started;
+  const durationMs = Math.round(clock.monotonicMs() - started);
   await events.end({ snapshot: snapshot.signed.id, ...summary, deleted, durationMs });
   report(snapshot.signed.id, summary, deleted, durationMs, context);
   finish(summary, lost);
