@@ -13,9 +13,11 @@ import { encodeStanza, parseHeader, type Header } from '../header.ts';
 import { parseIdentityLines } from '../identity-lines.ts';
 import { parseRecipient } from '../parse-recipient.ts';
 import type { Identity } from '../recipient.ts';
+import type { Stanza } from '../stanza.ts';
 import { AgePlugins, type AgePluginsOptions } from './age-plugins.ts';
 import { findPlugin } from './find-plugin.ts';
 import { encodePluginIdentity, parsePluginIdentity, parsePluginRecipient } from './plugin-text.ts';
+import { PluginIdentity } from './plugin-identity.ts';
 import type { PluginUi } from './plugin-ui.ts';
 import { StanzaReader } from './stanza-reader.ts';
 
@@ -207,17 +209,60 @@ describe('a plugin that behaves', () => {
 
   test('a broken file, or a token that is missing, is an error unless another identity fits', async () => {
     const { header, fileKey } = await toyHeader();
-    for (const [behaviour, message] of [
-      ['broken', /the toy stanza/],
-      ['gone', /Cannot find the toy/],
-    ] as const) {
-      await assert.rejects(opens(header, plugins().identity(toyIdentity(behaviour))), {
-        code: 'bad-key',
-        message,
+    await assert.rejects(opens(header, plugins().identity(toyIdentity('broken'))), {
+      code: 'age-header',
+      message: /the toy stanza/,
+    });
+    const gone = plugins().identity(toyIdentity('gone'));
+    await assert.rejects(opens(header, gone), { code: 'bad-key', message: /Cannot find the toy/ });
+    assert.equal(await opens(header, gone, plugins().identity(toyIdentity('plain'))), fileKey);
+  });
+
+  test('a broken file among many is an error by itself, also for a plugin that stops there', async () => {
+    const key = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
+    const stanzas = (type: string, byte: number): Stanza[] => [{ type, args: [], body: key(byte) }];
+    const file = (byte: number): Stanza[] => stanzas('stop', byte);
+    let runCount = 0;
+    const identity = new PluginIdentity(parsePluginIdentity(toyIdentity('')), async (plan) => {
+      runCount++;
+      const files: [index: string, type: string, body: Uint8Array][] = [];
+      plan.tell((type, args, body) => {
+        if (type === 'recipient-stanza') files.push([args![0]!, args![1]!, body!]);
       });
-      const both = [plugins().identity(toyIdentity(behaviour)), plugins().identity(toyIdentity('plain'))];
-      assert.equal(await opens(header, ...both), fileKey);
-    }
+      for (const [index, type, body] of files) {
+        const isBroken = type === 'broken';
+        plan.take({
+          type: isBroken ? 'error' : 'file-key',
+          args: isBroken ? ['stanza', index, '0'] : [index],
+          body,
+        });
+        if (isBroken) break;
+      }
+      plan.finish();
+    });
+    const [broken, other, good] = [stanzas('broken', 1), stanzas('broken', 2), file(3)];
+    identity.expectFiles!([broken, other, good, file(4)]);
+    await assert.rejects(async () => await identity.unwrapFileKey(broken), { code: 'age-header' });
+    assert.deepEqual(await identity.unwrapFileKey(good), key(3));
+    assert.deepEqual(await identity.unwrapFileKey(file(4)), key(4));
+    await assert.rejects(async () => await identity.unwrapFileKey(other), { code: 'age-header' });
+    // The first ends at one broken file, the second at the other, the third has only good ones.
+    assert.equal(runCount, 3);
+  });
+
+  test('a PIN of a run that failed is not remembered', async () => {
+    const { header, fileKey } = await toyHeader();
+    const ui = new ScriptedUi('1111');
+    const all = plugins(ui);
+    await assert.rejects(opens(header, all.identity(toyIdentity('pin'))), { code: 'bad-key' });
+    assert.equal(ui.said.length, 2);
+    const next = new ScriptedUi('1111', '1111');
+    const both = plugins(next);
+    await assert.rejects(opens(header, both.identity(toyIdentity('pin'))));
+    await assert.rejects(opens(header, both.identity(toyIdentity('pin'))));
+    // Asked in each run anew, and the right answer still works.
+    assert.equal(next.said.filter((text) => text === 'PIN of the toy').length, 2);
+    assert.equal(await opens(header, plugins(new ScriptedUi('1234')).identity(toyIdentity('pin'))), fileKey);
   });
 
   test('without plugins their keys are errors', () => {

@@ -16,6 +16,8 @@ export interface ConversationPlan {
   tell(send: PluginProcess['send']): void;
   /** The plugin's commands in phase 2, except those for the user. Throws what ends the conversation. */
   take(command: Stanza): Reply;
+  /** Called when the plugin has said its last word. Throws if what it said is no success. */
+  finish(): void;
 }
 
 export interface ConversationOptions extends PluginProcessOptions {
@@ -25,7 +27,7 @@ export interface ConversationOptions extends PluginProcessOptions {
 
 /**
  * Runs the plugin once, through both phases. What it needs of the user it gets by `ui`.
- * @throws bad-key if the plugin fails or breaks the protocol; what `take` throws; interrupted
+ * @throws bad-key if the plugin fails or breaks the protocol; what `take` and `finish` throw; interrupted
  */
 export async function converse(
   program: PluginProgram,
@@ -48,6 +50,7 @@ export async function converse(
   } finally {
     await process.close(isDone);
   }
+  plan.finish();
   user.keepSecrets();
 }
 

@@ -10,9 +10,12 @@ import { PluginRecipient, type RunPlugin } from './plugin-recipient.ts';
 import type { PluginText } from './plugin-text.ts';
 
 type FileStanzas = readonly Stanza[];
+type NamedFile = readonly [name: string, stanzas: FileStanzas];
 
 /** Files that one run of a plugin is given. */
 const mostFiles = 1024;
+/** Runs with several files in which some are broken, before a file is tried alone. */
+const mostBatches = 3;
 /** Answers that are kept, 16 bytes each. */
 const mostAnswers = 65_536;
 
@@ -41,7 +44,7 @@ export class PluginIdentity implements Identity {
     }
   }
 
-  /** @throws bad-key if the plugin is not there, fails, or says that the file is broken */
+  /** @throws bad-key if the plugin is not there or fails; age-header if it says that the file is broken */
   async unwrapFileKey(stanzas: FileStanzas): Promise<Uint8Array | undefined> {
     const name = digestOf(stanzas);
     const before = this.#turn;
@@ -61,38 +64,44 @@ export class PluginIdentity implements Identity {
   }
 
   async #unwrapWithOthers(name: string, stanzas: FileStanzas): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
     this.#expected.delete(name);
-    const files = [{ name, stanzas }];
-    for (const [otherName, others] of this.#expected) {
-      if (files.length === mostFiles) break;
-      files.push({ name: otherName, stanzas: others });
+    for (let attempt = 0; !this.#answers.has(name); attempt++) {
+      const others = attempt < mostBatches ? [...this.#expected].slice(0, mostFiles - 1) : [];
+      const files: NamedFile[] = [[name, stanzas], ...others];
+      const answer = await this.#unwrap(files);
+      for (const [index, [fileName]] of files.entries()) {
+        // A plugin may stop at the first broken file: nothing is known then of those that it does not mention.
+        if (files.length > 1 && answer.hasBroken && !answer.mentions(index)) continue;
+        this.#expected.delete(fileName);
+        if (this.#answers.size === mostAnswers) this.#answers.delete(this.#answers.keys().next().value!);
+        this.#answers.set(fileName, answer.of(index));
+      }
     }
+  }
+
+  async #unwrap(files: readonly NamedFile[]): Promise<UnwrapAnswer> {
+    if (this.#failure !== undefined) throw this.#failure;
     const answer = new UnwrapAnswer(
       this.#key.plugin,
-      files.map((file) => file.stanzas.length),
+      files.map(([, stanzas]) => stanzas.length),
     );
     try {
       await this.#run({
         stateMachine: 'identity-v1',
         tell: (send) => {
           send('add-identity', [this.#key.text]);
-          for (const [index, file] of files.entries())
-            for (const { type, args, body } of file.stanzas)
+          for (const [index, [, stanzas]] of files.entries())
+            for (const { type, args, body } of stanzas)
               send('recipient-stanza', [String(index), type, ...args], body);
         },
         take: (command) => answer.take(command),
+        finish: () => answer.check(),
       });
-      answer.checkWhole();
     } catch (error) {
       this.#failure = error;
       throw error;
     }
-    for (const [index, file] of files.entries()) {
-      this.#expected.delete(file.name);
-      if (this.#answers.size === mostAnswers) this.#answers.delete(this.#answers.keys().next().value!);
-      this.#answers.set(file.name, answer.of(index));
-    }
+    return answer;
   }
 }
 
@@ -129,16 +138,29 @@ class UnwrapAnswer {
   }
 
   /** @throws bad-key if the plugin failed altogether: it has no key for any file, and says why */
-  checkWhole(): void {
+  check(): void {
     if (this.#error !== undefined && this.#fileKeys.size === 0) throw this.#problem(this.#error);
+  }
+
+  get hasBroken(): boolean {
+    return this.#broken.size > 0;
+  }
+
+  mentions(file: number): boolean {
+    return this.#fileKeys.has(file) || this.#broken.has(file);
   }
 
   /** The file's key; undefined if the plugin has none; the error if it says that it ought to have one. */
   of(file: number): Uint8Array | SalvageError | undefined {
     const fileKey = this.#fileKeys.get(file);
     if (fileKey) return fileKey;
-    const state = this.#broken.get(file) ?? this.#error;
-    return state === undefined ? undefined : this.#problem(state);
+    const broken = this.#broken.get(file);
+    if (broken !== undefined)
+      return new SalvageError(
+        'age-header',
+        `Cannot read the age header: the plugin "${this.#plugin}" finds a stanza of its own broken: ${broken}`,
+      );
+    return this.#error === undefined ? undefined : this.#problem(this.#error);
   }
 
   #fileIndex(text: string | undefined, isComplete: boolean): number {

@@ -32,8 +32,9 @@ export class PluginRecipient implements Recipient {
         send('extension-labels');
       },
       take: (command) => answer.take(command),
+      finish: () => answer.check(),
     });
-    return answer.result();
+    return answer.result;
   }
 }
 
@@ -71,9 +72,12 @@ class WrapAnswer {
     }
   }
 
-  result(): WrappedFileKey {
+  check(): void {
     if (this.#error !== undefined) throw this.#problem(this.#error);
     if (this.#stanzas.length === 0) throw this.#problem('it answers with nothing');
+  }
+
+  get result(): WrappedFileKey {
     return { stanzas: this.#stanzas, labels: this.#labels ?? [] };
   }
 
