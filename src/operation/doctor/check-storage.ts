@@ -130,7 +130,7 @@ class StorageExamination {
       false,
       this.#mayRemove
         ? 'right for a keeper; who takes a host with this account can destroy its backups'
-        : 'append-only: whoever takes a host cannot destroy its past',
+        : 'append-only, good for a host; see to it that the server refuses overwriting, too',
     );
     return true;
   }
@@ -221,7 +221,7 @@ class StorageExamination {
   /** Also after an interruption: without the signal. */
   async cleanUp(): Promise<void> {
     const { storage } = this.#options;
-    const left = await this.#attempt(async () => {
+    const failure = await this.#attempt(async () => {
       const names = (await Array.fromAsync(storage.list(this.#scratch))).map(({ name }) => name);
       this.#objectsLeft = names.length;
       if (!this.#mayRemove) return;
@@ -237,16 +237,10 @@ class StorageExamination {
         await removeEmptyFolders(join(storage.objectsFolder, this.#scratch));
     });
     const title = 'what was tried is cleared up';
-    if (this.#objectsLeft === 0 && left === undefined) this.#add('clean-up', title, 'honoured', false, '');
-    else if (this.#mayRemove) this.#add('clean-up', title, 'not honoured', false, left ?? '');
-    else
-      this.#add(
-        'clean-up',
-        title,
-        'no',
-        false,
-        `${this.#objectsLeft} small objects stay below ${this.#scratch}, for the keeper to remove`,
-      );
+    const kept = `${this.#objectsLeft} small objects stay below ${this.#scratch}, for the keeper to remove`;
+    if (failure !== undefined) this.#add('clean-up', title, 'not honoured', false, failure);
+    else if (this.#objectsLeft > 0) this.#add('clean-up', title, 'no', false, kept);
+    else this.#add('clean-up', title, 'honoured', false, '');
   }
 
   #add(id: string, title: string, state: StorageFinding['state'], isNeeded: boolean, detail: string): void {
