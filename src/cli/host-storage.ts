@@ -37,7 +37,7 @@ export async function openHostStorage(
         });
       },
     };
-    return await ServeClient.connect(channel, '/', context.clock);
+    return await ServeClient.connect(channel, '/');
   });
   context.atEnd(() => storage.close());
   return { storage, url: keeperUrl, isKeepers: true };

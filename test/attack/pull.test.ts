@@ -98,7 +98,7 @@ suite('a hostile host behind a pull', () => {
         await pulling;
       },
     };
-    const client = await ServeClient.connect(channel, '/', systemClock);
+    const client = await ServeClient.connect(channel, '/');
     const refused = new Map<string, string>();
     for (const [name, bytes] of objects)
       try {

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { systemClock } from '../../src/clock/clock.ts';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
 import {
   encodeFrameHeader,
@@ -14,9 +13,10 @@ import {
   type Frame,
 } from '../../src/storage/serve/frame.ts';
 import { encodeError, encodeObject, encodeWelcome } from '../../src/storage/serve/messages.ts';
-import { ServeClient } from '../../src/storage/ssh/serve-client.ts';
+import { ServeClient, type ServeClientTimeouts } from '../../src/storage/ssh/serve-client.ts';
 import { ServedStorage } from '../../src/storage/ssh/served-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { findTransient } from '../../src/storage/transient-error.ts';
 
 const welcome = encodeWelcome({
   exclusiveCreate: true,
@@ -34,6 +34,7 @@ const object = (name: string, sizeBytes = 1): Buffer =>
 async function behind(
   answer: (frame: Frame) => Buffer | undefined,
   greeting?: Buffer,
+  timeouts?: ServeClientTimeouts,
 ): Promise<ServedStorage> {
   return await ServedStorage.open('hostile', async () => {
     const toServer = new PassThrough();
@@ -60,7 +61,7 @@ async function behind(
         await Promise.resolve();
       },
     };
-    return await ServeClient.connect(channel, '/', systemClock);
+    return await ServeClient.connect(channel, '/', { timeouts });
   });
 }
 
@@ -150,5 +151,20 @@ test('a whole object that never ends is given up at the size of the largest', as
       : undefined,
   );
   await assert.rejects(storage.read('packs/a'), isFailure);
+  await storage.close();
+});
+
+test('a server that falls silent is given up, and the next call connects anew', async () => {
+  let answered = 0;
+  const silent = (frame: Frame): Buffer => {
+    answered += frame.type === requestTypes.stat ? 1 : 0;
+    return answered > 1 ? reply(replyTypes.absent, frame.request) : Buffer.alloc(0);
+  };
+  const storage = await behind(silent, undefined, { pingMs: 10, deadMs: 50 });
+  await assert.rejects(
+    storage.stat('packs/a'),
+    (error) => findTransient(error) !== undefined && /no sign of life/.test((error as Error).message),
+  );
+  assert.equal(await storage.stat('packs/a'), undefined);
   await storage.close();
 });

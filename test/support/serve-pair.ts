@@ -44,7 +44,7 @@ export async function servePair(open: (path: string) => Promise<Served>, path = 
         await serving;
       },
     };
-    return await ServeClient.connect(channel, path, systemClock);
+    return await ServeClient.connect(channel, path);
   });
   return { storage, cut: () => cut(), connections: () => made };
 }

@@ -9,13 +9,11 @@ import { errorCodes, Refusal } from './messages.ts';
 export class FrameOutput {
   readonly #stream: Writable;
   readonly #stallMs: number;
-  readonly #onSent: () => void;
 
   /** A frame that does not go within `stallMs` is an error, after which nothing more can be sent. */
-  constructor(stream: Writable, stallMs: number, onSent: () => void = () => {}) {
+  constructor(stream: Writable, stallMs: number) {
     this.#stream = stream;
     this.#stallMs = stallMs;
-    this.#onSent = onSent;
     // Each write is told of its error; without a listener the same error would end the process.
     stream.on('error', () => {});
   }
@@ -45,7 +43,6 @@ export class FrameOutput {
         });
       this.#stream.uncork();
       await promise;
-      this.#onSent();
     } finally {
       clearTimeout(timer);
     }

@@ -53,7 +53,6 @@ export async function openSshStorage(
       await ServeClient.connect(
         processChannel(new SshProcess(command, target, settings.env as NodeJS.ProcessEnv)),
         `/${path}`,
-        settings.clock,
         settings,
       ),
   );

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readable, Writable } from 'node:stream';
-import type { Clock } from '../../clock/clock.ts';
 import {
   FrameDecoder,
   largestPartBytes,
@@ -135,12 +134,12 @@ export class ServeClient {
   readonly welcome: Welcome;
   readonly #channel: ServeChannel;
   readonly #output: FrameOutput;
-  readonly #clock: Clock;
   readonly #requests: RequestSlots;
   readonly #bodies: RequestSlots;
   readonly #pending: Map<number, Pending>;
   #latest = 0;
-  #lastSignMs: number;
+  /** Pings since the last sign of life. */
+  #unanswered = 0;
   readonly #ended: Promise<Error>;
   #end: Error | undefined;
   #closing: Promise<void> | undefined;
@@ -149,7 +148,6 @@ export class ServeClient {
   static async connect(
     channel: ServeChannel,
     path: string,
-    clock: Clock,
     { timeouts = usualClientTimeouts, signal }: ConnectOptions = {},
   ): Promise<ServeClient> {
     const pending = new Map<number, Pending>();
@@ -166,7 +164,7 @@ export class ServeClient {
       fail: (error) => greeting.reject(error),
     });
     const reader = new ReplyReader(channel, pending);
-    const output = new FrameOutput(channel.output, timeouts.deadMs, () => reader.onSign());
+    const output = new FrameOutput(channel.output, timeouts.deadMs);
     const ended = reader.run();
     try {
       const hello = (async (): Promise<void> => {
@@ -187,7 +185,7 @@ export class ServeClient {
         signal?.removeEventListener('abort', stop);
       });
       channel.onConnected();
-      return new ServeClient(welcome, channel, output, reader, ended, pending, clock, timeouts);
+      return new ServeClient(welcome, channel, output, reader, ended, pending, timeouts);
     } catch (error) {
       await channel.close();
       throw error;
@@ -201,26 +199,21 @@ export class ServeClient {
     reader: ReplyReader,
     ended: Promise<Error>,
     pending: Map<number, Pending>,
-    clock: Clock,
     { pingMs, deadMs }: ServeClientTimeouts,
   ) {
     this.welcome = welcome;
     this.#channel = channel;
     this.#output = output;
     this.#pending = pending;
-    this.#clock = clock;
     this.#requests = new RequestSlots(Math.min(welcome.requests, mostRequests));
     this.#bodies = new RequestSlots(Math.min(welcome.bodies, welcome.requests, mostRequests));
-    this.#lastSignMs = clock.monotonicMs();
-    reader.onSign = () => {
-      this.#lastSignMs = clock.monotonicMs();
-    };
+    reader.onSign = () => {};
     reader.onLast = (wasBody) => {
       this.#requests.give();
       if (wasBody) this.#bodies.give();
     };
     this.#ended = ended;
-    const timer = setInterval(() => this.#tryConnection(deadMs), pingMs);
+    const timer = setInterval(() => this.#tryConnection(deadMs / pingMs), pingMs);
     timer.unref();
     void this.#noteEnd(timer);
   }
@@ -382,6 +375,8 @@ export class ServeClient {
   async #send(type: number, id: number, payload?: Uint8Array): Promise<void> {
     try {
       await this.#output.send(type, id, payload);
+      // What an object's bytes push on has room for them; a ping fits into any buffer.
+      if (type === requestTypes.data) this.#unanswered = 0;
     } catch {
       // What cannot be written to has gone, and its output tells why.
       this.#channel.output.destroy();
@@ -412,8 +407,9 @@ export class ServeClient {
     }
   }
 
-  #tryConnection(deadMs: number): void {
-    if (this.#clock.monotonicMs() - this.#lastSignMs > deadMs)
+  /** Counts pings and not time: a process that was busy or asleep has not heard what came meanwhile. */
+  #tryConnection(mostPings: number): void {
+    if (this.#unanswered++ >= mostPings)
       this.#channel.input.destroy(new TransientError('there is no sign of life from the server'));
     else void this.#send(requestTypes.ping, 0).catch(() => {});
   }
