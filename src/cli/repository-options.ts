@@ -1,9 +1,8 @@
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { keyPaths } from '../keys/key-paths.ts';
 import { HostConfigurations } from '../operation/host-configurations.ts';
-import type { RepositoryId } from '../repository/ids.ts';
 import { isLocalUrl, openStorage } from '../storage/open-storage.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
@@ -48,18 +47,4 @@ export async function openRepositoryStorage(
 /** Where the configurations of this host are: below the folder of its keys. */
 export function hostConfigurations(context: CliContext): HostConfigurations {
   return new HostConfigurations(join(keyPaths(context.env).folder, 'repositories'));
-}
-
-/** The folder of a repository in the user's cache (XDG Base Directory Specification). @throws usage if there is no HOME */
-export function cacheFolderOf(repository: RepositoryId, context: CliContext): string {
-  const { XDG_CACHE_HOME: cacheHome = '', HOME: home = '' } = context.env;
-  if (!isAbsolute(cacheHome) && !isAbsolute(home))
-    throw new SalvageError(
-      'usage',
-      'Cannot find the folder for the cache: neither HOME nor XDG_CACHE_HOME is set',
-      {
-        hint: 'Set HOME.',
-      },
-    );
-  return join(isAbsolute(cacheHome) ? cacheHome : join(home, '.cache'), 'salvage', repository);
 }

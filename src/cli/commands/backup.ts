@@ -24,11 +24,7 @@ import { openInput, readPieces } from '../input-file.ts';
 import { JsonEvents, pathJson } from '../json-events.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
-import {
-  addRepositoryFlag,
-  hostConfigurations,
-  type RepositoryFlag,
-} from '../repository-options.ts';
+import { addRepositoryFlag, hostConfigurations, type RepositoryFlag } from '../repository-options.ts';
 import { showTotals } from '../show-totals.ts';
 import { systemError } from '../system-error.ts';
 

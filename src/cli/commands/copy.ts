@@ -1,16 +1,21 @@
-import { resolve } from 'node:path';
+import { hash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { copy, type CopyOptions, type CopyResult } from '../../operation/copy/copy.ts';
 import { mostShards, type Shard } from '../../operation/copy/shard.ts';
 import type { Trouble } from '../../operation/verify/trouble.ts';
+import type { RepositoryId } from '../../repository/ids.ts';
 import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
 import { isLocalUrl, openStorage } from '../../storage/open-storage.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { formatSize } from '../../ui/size.ts';
+import { cacheFolderOf } from '../cache-folder.ts';
 import type { CliContext } from '../context.ts';
 import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
+import { addLockFlags, readLockPolicy, type LockFlags } from '../lock-options.ts';
 import { parseSize } from '../parse-size.ts';
 import { parseTime } from '../parse-time.ts';
 import {
@@ -21,7 +26,7 @@ import {
   type SignerFlags,
 } from '../signer-options.ts';
 
-interface Options extends SignerFlags {
+interface Options extends SignerFlags, LockFlags {
   readonly snapshot?: readonly string[];
   readonly latest?: number;
   readonly since?: Date;
@@ -68,7 +73,9 @@ export function register(program: Command, context: CliContext): void {
     .option(
       '--ssh-command <command>',
       'the ssh program with its arguments, for sftp:// and ssh:// (default: $SALVAGE_SSH, then ssh)',
-    )
+    );
+  addLockFlags(program);
+  program
     .option('-n, --dry-run', 'say what would be copied, and store nothing')
     .option('--json', 'print what happens as it happens, one JSON object to a line')
     .action((source: string, target: string, options: Options) => run(source, target, options, context));
@@ -81,6 +88,7 @@ async function run(from: string, to: string, options: Options, context: CliConte
     options.limitUpload === undefined ? undefined : parseSize(options.limitUpload, '--limit-upload');
   if (placeOf(from) === placeOf(to))
     throw new SalvageError('usage', `Cannot copy "${from}" to itself: give two places`);
+  const policy = readLockPolicy(options);
   const trusted = readTrustedSigners(options, context);
   const keeper = readTrustedKeeper(options, context);
   const source = await open(from, options, context);
@@ -108,6 +116,9 @@ async function run(from: string, to: string, options: Options, context: CliConte
     ...(memoryBytes !== undefined && { memoryBytes }),
     repair,
     dryRun,
+    ...(policy && {
+      lock: { policy, path: (repository) => lockTimesPath(repository, target.description, context), clock },
+    }),
   };
   let result: CopyResult;
   try {
@@ -152,6 +163,13 @@ async function open(url: string, { sshCommand }: Options, context: CliContext): 
   const storage = await openStorage(url, { env, clock, sshCommand, isInteractive, signal, notify });
   context.atEnd(() => storage.close());
   return storage;
+}
+
+/** One file for each place, in the cache of the repository. */
+function lockTimesPath(repository: RepositoryId, place: string, context: CliContext): string {
+  const folder = cacheFolderOf(repository, context);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return join(folder, `locks-${hash('sha256', place).slice(0, 16)}`);
 }
 
 function placeOf(url: string): string {

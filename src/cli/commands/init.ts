@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { keyPaths } from '../../keys/key-paths.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
 import { makeSigningKey } from '../../keys/make-signing-key.ts';
-import { checkLockPolicy } from '../../operation/lock/lock-policy.ts';
 import { adopt, checkHostName, init } from '../../operation/init/init.ts';
 import type { LockPolicy } from '../../repository/host-configuration.ts';
 import { formatPublicKey } from '../../ssh/public-key.ts';
@@ -20,15 +19,14 @@ import {
   type PassphraseFlags,
   type RecipientFlags,
 } from '../key-flags.ts';
+import { addLockFlags, readLockPolicy, type LockFlags } from '../lock-options.ts';
 import { readRecipientTexts } from '../recipient-texts.ts';
 import { addRepositoryFlag, hostConfigurations, type RepositoryFlag } from '../repository-options.ts';
 
-interface Options extends RepositoryFlag, RecipientFlags, PassphraseFlags {
+interface Options extends RepositoryFlag, RecipientFlags, PassphraseFlags, LockFlags {
   readonly signingKey?: string;
   readonly name?: string;
   readonly adopt?: boolean;
-  readonly lockDays?: string;
-  readonly lockMode?: string;
 }
 
 export const examples: readonly string[] = [
@@ -46,24 +44,14 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--name <host>', 'the name under which verifiers know this host (default: its host name)')
     .option('--adopt', 'go on with a repository that exists, with new keys: the host configuration is lost');
-  program
-    .option(
-      '--lock-days <number>',
-      'lock all that a snapshot needs for so many days, and again with every later one (s3:// buckets with Object Lock)',
-    )
-    .addOption(
-      new Option(
-        '--lock-mode <mode>',
-        'compliance: nobody can end a lock; governance: a special right can (default: compliance)',
-      ).choices(['compliance', 'governance']),
-    );
+  addLockFlags(program);
   addPassphraseFlags(program);
   program.action((options: Options) => run(options, context));
 }
 
 async function run(options: Options, context: CliContext): Promise<void> {
   const { terminal, clock, signal } = context;
-  const lock = lockPolicy(options);
+  const lock = readLockPolicy(options);
   const { storage, url, isKeepers } = await openHostStorage(options, context);
   const recipients = readRecipientTexts(options, context);
   if (recipients.length === 0)
@@ -112,16 +100,6 @@ async function run(options: Options, context: CliContext): Promise<void> {
   if (isKeepers) return terminal.notice(line);
   await context.stdout.write(`${line}\n`);
   terminal.hint(`salvage backup --repo "${storage.description}" PATH…`);
-}
-
-function lockPolicy({ lockDays, lockMode }: Options): LockPolicy | undefined {
-  if (lockDays === undefined) {
-    if (lockMode === undefined) return undefined;
-    throw new SalvageError('usage', 'Cannot use --lock-mode without --lock-days');
-  }
-  const policy = { mode: (lockMode ?? 'compliance') as LockPolicy['mode'], days: Number(lockDays) };
-  checkLockPolicy(policy);
-  return policy;
 }
 
 function describeLock({ mode, days }: LockPolicy): string {

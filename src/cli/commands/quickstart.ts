@@ -27,11 +27,12 @@ import { openStorage } from '../../storage/open-storage.ts';
 import { formatDuration } from '../../ui/duration.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import { formatSize } from '../../ui/size.ts';
+import { cacheFolderOf } from '../cache-folder.ts';
 import type { CliContext } from '../context.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from '../key-flags.ts';
 import { readRecipientTexts } from '../recipient-texts.ts';
-import { cacheFolderOf, hostConfigurations } from '../repository-options.ts';
+import { hostConfigurations } from '../repository-options.ts';
 import { resolveIdentities } from '../resolve-keys.ts';
 import { systemError } from '../system-error.ts';
 

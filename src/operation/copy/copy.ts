@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { equalBytes } from '../../bytes/bytes.ts';
+import type { Clock } from '../../clock/clock.ts';
 import { releaseMemory } from '../../bytes/release-memory.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject } from '../../repository/damage.ts';
+import type { LockPolicy } from '../../repository/host-configuration.ts';
 import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import {
   indexName,
@@ -21,6 +23,8 @@ import { decodeRepositoryJson } from '../../repository/repository-json.ts';
 import { checksumsDigest, decodeChecksums } from '../../repository/snapshot/checksums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { findByDigest, tellsOfDamage } from '../reading/find-original.ts';
+import { extendLocks } from '../backup/extend-locks.ts';
+import { requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { checkDigest, readBounded, readDigested, readRequired } from '../reading/read-object.ts';
 import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
@@ -41,6 +45,15 @@ export interface CopyOptions extends PlanOptions {
   readonly memoryBytes?: number;
   /** Plan, and store nothing. */
   readonly dryRun?: boolean;
+  /** Lock in the target what is stored there, and again what a new snapshot needs of what is there. */
+  readonly lock?: CopyLock;
+}
+
+export interface CopyLock {
+  readonly policy: LockPolicy;
+  /** Where it is remembered what was locked, and until when; its folder is there. Disposable. */
+  readonly path: (repository: RepositoryId) => string;
+  readonly clock: Clock;
 }
 
 export interface CopyObserver extends PlanObserver {
@@ -123,6 +136,9 @@ class CopyRun {
   readonly #source: Storage;
   readonly #target: Storage;
   readonly #isShard: boolean;
+  readonly #lock: CopyLock | undefined;
+  /** When locks began to be set. */
+  #started = new Date(0);
   readonly #observer: CopyObserver;
   readonly #budget: ByteBudget;
   #marks: RemovalMarks;
@@ -139,6 +155,7 @@ class CopyRun {
     this.#source = options.source;
     this.#target = options.target;
     this.#isShard = options.shard !== undefined;
+    this.#lock = options.lock;
     this.#observer = observer;
     this.#marks = plan.marks;
     this.#budget = new ByteBudget((options.memoryBytes ?? usualMemoryBytes) - processBytes);
@@ -146,6 +163,10 @@ class CopyRun {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    if (this.#lock) {
+      this.#started = this.#lock.clock.now();
+      requireObjectLock(this.#target).lockNew(retentionFrom(this.#lock.policy, this.#started));
+    }
     await this.#claimTarget(signal);
     await this.#carryRecords(signal);
     const failure = new AbortController();
@@ -313,6 +334,7 @@ class CopyRun {
         group.push(snapshots[next++]!);
       const ready = await Promise.all(group.map((snapshot) => this.#prepare(snapshot, signal)));
       await this.#target.settle(signal);
+      await this.#extendLocks(ready, signal);
       const free = await Promise.all(
         group.map(async ({ id }, index) => ready[index] && (await this.#isFree(id, ready[index], signal))),
       );
@@ -323,6 +345,22 @@ class CopyRun {
         this.#observer.onSnapshot(id);
       }
     }
+  }
+
+  /** What was there before must stay for as long as the snapshots that need it now. */
+  async #extendLocks(needed: readonly (readonly PackId[] | undefined)[], signal: AbortSignal): Promise<void> {
+    if (!this.#lock) return;
+    const { policy, path, clock } = this.#lock;
+    const packs = new Set(needed.flatMap((ofSnapshot) => ofSnapshot ?? []));
+    await extendLocks({
+      storage: this.#target,
+      policy,
+      names: [...[...packs].map(packName), repositoryName],
+      path: path(this.#plan.repository),
+      started: this.#started,
+      now: clock.now(),
+      signal,
+    });
   }
 
   /**
