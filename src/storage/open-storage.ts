@@ -105,7 +105,7 @@ function unusable(url: string, state: string, cause?: unknown): SalvageError {
   // A URL may carry a password.
   const shown = url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
   return new SalvageError('usage', `Cannot use the repository "${shown}": ${state}`, {
-    hint: 'Give a path, file:///path, sftp://user@host/path or s3://bucket/prefix.',
+    hint: 'Give a path, file:///path, sftp://user@host/path, ssh://user@host/, s3://bucket/prefix or rclone:remote:path.',
     ...(cause === undefined ? {} : { cause }),
   });
 }
