@@ -209,13 +209,14 @@ describe('a plugin that behaves', () => {
 
   test('a broken file, or a token that is missing, is an error unless another identity fits', async () => {
     const { header, fileKey } = await toyHeader();
-    await assert.rejects(opens(header, plugins().identity(toyIdentity('broken'))), {
-      code: 'age-header',
-      message: /the toy stanza/,
-    });
-    const gone = plugins().identity(toyIdentity('gone'));
-    await assert.rejects(opens(header, gone), { code: 'bad-key', message: /Cannot find the toy/ });
-    assert.equal(await opens(header, gone, plugins().identity(toyIdentity('plain'))), fileKey);
+    for (const [behaviour, message] of [
+      ['broken', /the toy stanza/],
+      ['gone', /Cannot find the toy/],
+    ] as const) {
+      const identity = plugins().identity(toyIdentity(behaviour));
+      await assert.rejects(opens(header, identity), { code: 'bad-key', message });
+      assert.equal(await opens(header, identity, plugins().identity(toyIdentity('plain'))), fileKey);
+    }
   });
 
   test('a broken file among many is an error by itself, also for a plugin that stops there', async () => {
@@ -242,7 +243,7 @@ describe('a plugin that behaves', () => {
     });
     const [broken, other, good] = [stanzas('broken', 1), stanzas('broken', 2), file(3)];
     identity.expectFiles!([broken, other, good, file(4)]);
-    await assert.rejects(async () => await identity.unwrapFileKey(broken), { code: 'age-header' });
+    await assert.rejects(async () => await identity.unwrapFileKey(broken), { code: 'bad-key' });
     assert.deepEqual(await identity.unwrapFileKey(good), key(3));
     assert.deepEqual(await identity.unwrapFileKey(file(4)), key(4));
     await assert.rejects(async () => await identity.unwrapFileKey(other), { code: 'age-header' });
@@ -384,7 +385,7 @@ describe('a plugin that does not', () => {
     };
     for (let round = 0; round < 3000; round++) {
       const bytes = mutate(seeds, random);
-      await attempt(() => new StanzaReader().push(bytes));
+      await attempt(() => [...new StanzaReader().push(bytes)]);
     }
     for (let round = 0; round < 60; round++) {
       const bytes = mutate(seeds, random);
@@ -399,7 +400,7 @@ test('a reader takes stanzas in pieces of any size', () => {
     const reader = new StanzaReader();
     let count = 0;
     for (let at = 0; at < text.length; at += size)
-      count += reader.push(utf8Bytes(text.slice(at, at + size))).length;
+      count += [...reader.push(utf8Bytes(text.slice(at, at + size)))].length;
     assert.deepEqual([count, reader.isBetweenStanzas], [3, true]);
   }
 });

@@ -30,6 +30,7 @@ export class PluginIdentity implements Identity {
   readonly #expected = new Map<string, FileStanzas>();
   readonly #answers = new Map<string, Uint8Array | SalvageError | undefined>();
   #failure: unknown;
+  #hasOpened = false;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(key: PluginText, run: RunPlugin) {
@@ -44,7 +45,7 @@ export class PluginIdentity implements Identity {
     }
   }
 
-  /** @throws bad-key if the plugin is not there or fails; age-header if it says that the file is broken */
+  /** @throws bad-key if the plugin is not there or fails; age-header if it says that this file is broken, of several */
   async unwrapFileKey(stanzas: FileStanzas): Promise<Uint8Array | undefined> {
     const name = digestOf(stanzas);
     const before = this.#turn;
@@ -69,12 +70,13 @@ export class PluginIdentity implements Identity {
       const others = attempt < mostBatches ? [...this.#expected].slice(0, mostFiles - 1) : [];
       const files: NamedFile[] = [[name, stanzas], ...others];
       const answer = await this.#unwrap(files);
+      this.#hasOpened ||= answer.hasKeys;
       for (const [index, [fileName]] of files.entries()) {
         // A plugin may stop at the first broken file: nothing is known then of those that it does not mention.
         if (files.length > 1 && answer.hasBroken && !answer.mentions(index)) continue;
         this.#expected.delete(fileName);
         if (this.#answers.size === mostAnswers) this.#answers.delete(this.#answers.keys().next().value!);
-        this.#answers.set(fileName, answer.of(index));
+        this.#answers.set(fileName, answer.of(index, this.#hasOpened));
       }
     }
   }
@@ -142,6 +144,10 @@ class UnwrapAnswer {
     if (this.#error !== undefined && this.#fileKeys.size === 0) throw this.#problem(this.#error);
   }
 
+  get hasKeys(): boolean {
+    return this.#fileKeys.size > 0;
+  }
+
   get hasBroken(): boolean {
     return this.#broken.size > 0;
   }
@@ -150,17 +156,21 @@ class UnwrapAnswer {
     return this.#fileKeys.has(file) || this.#broken.has(file);
   }
 
-  /** The file's key; undefined if the plugin has none; the error if it says that it ought to have one. */
-  of(file: number): Uint8Array | SalvageError | undefined {
+  /**
+   * The file's key; undefined if the plugin has none; the error if it says that it ought to have one. Some plugins report a
+   * wrong passphrase like that: it is the file that is broken if `isProven`, if the identity has opened another.
+   */
+  of(file: number, isProven: boolean): Uint8Array | SalvageError | undefined {
     const fileKey = this.#fileKeys.get(file);
     if (fileKey) return fileKey;
     const broken = this.#broken.get(file);
-    if (broken !== undefined)
+    if (broken !== undefined && isProven)
       return new SalvageError(
         'age-header',
         `Cannot read the age header: the plugin "${this.#plugin}" finds a stanza of its own broken: ${broken}`,
       );
-    return this.#error === undefined ? undefined : this.#problem(this.#error);
+    const state = broken ?? this.#error;
+    return state === undefined ? undefined : this.#problem(state);
   }
 
   #fileIndex(text: string | undefined, isComplete: boolean): number {

@@ -127,15 +127,14 @@ export class PluginProcess {
     for await (const chunk of this.#output as AsyncIterable<Buffer>) {
       this.#bytes += chunk.length;
       if (this.#bytes > mostBytes) throw this.#problem('it says more than any plugin has to say');
-      let stanzas: Stanza[];
       try {
-        stanzas = reader.push(chunk);
+        for (const stanza of reader.push(chunk)) {
+          yield stanza;
+          if (++this.#stanzas > mostStanzas) throw this.#problem('it says more than any plugin has to say');
+        }
       } catch (cause) {
         throw this.#problem(`it breaks the plugin protocol: ${stateOf(cause)}`, cause);
       }
-      this.#stanzas += stanzas.length;
-      if (this.#stanzas > mostStanzas) throw this.#problem('it says more than any plugin has to say');
-      yield* stanzas;
     }
   }
 

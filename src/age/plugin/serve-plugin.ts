@@ -197,12 +197,12 @@ async function* readStanzas(input: AsyncIterable<Uint8Array>): AsyncGenerator<St
   let bytes = 0;
   let count = 0;
   for await (const chunk of input) {
-    const stanzas = reader.push(chunk);
     bytes += chunk.length;
-    count += stanzas.length;
-    if (bytes > limits.bytes || count > limits.stanzas)
-      throw new SalvageError('bad-key', 'Cannot go on: the age client says more than it can have to say');
-    yield* stanzas;
+    for (const stanza of reader.push(chunk)) {
+      if (bytes > limits.bytes || ++count > limits.stanzas)
+        throw new SalvageError('bad-key', 'Cannot go on: the age client says more than it can have to say');
+      yield stanza;
+    }
   }
 }
 

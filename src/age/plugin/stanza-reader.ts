@@ -15,20 +15,21 @@ export class StanzaReader {
   #stanzaBytes = 0;
   #open: { type: string; args: readonly string[]; body: Uint8Array[] } | undefined;
 
-  /** The stanzas that these bytes complete. @throws bad-key if they cannot belong to one, or if it is too long */
-  push(bytes: Uint8Array): Stanza[] {
-    const stanzas: Stanza[] = [];
+  /**
+   * The stanzas that these bytes complete, one after the other.
+   * @throws bad-key where they cannot belong to one, or if it is too long
+   */
+  *push(bytes: Uint8Array): Generator<Stanza, void, void> {
     const lines = asBuffer(bytes).toString('latin1').split('\n');
     const last = lines.pop()!;
     for (const line of lines) {
       this.#count(line.length + 1);
       const stanza = this.#readLine(this.#line + line);
       this.#line = '';
-      if (stanza) stanzas.push(stanza);
+      if (stanza) yield stanza;
     }
     this.#count(last.length);
     this.#line += last;
-    return stanzas;
   }
 
   /** False in the middle of a stanza. */
