@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectRetentionCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { startCephGateway, type CephGateway, type GatewayUser } from '../support/ceph-gateway.ts';
 import { createSandbox, type RunResult, type Sandbox } from '../support/cli.ts';
+import { needsPeers } from '../support/peers.ts';
 
 describe('salvage copy', () => {
   const box: Sandbox = createSandbox({ after });
@@ -79,6 +87,56 @@ describe('salvage copy', () => {
     assert.equal((await copy('here', 'half', ...signers)).code, 0);
     const { code: verified } = await box.salvage(['verify', '--repo', 'half', ...signers, '--read-data']);
     assert.equal(verified, 0);
+  });
+});
+
+describe('salvage copy to a bucket with Object Lock', needsPeers, () => {
+  const box: Sandbox = createSandbox({ after });
+  let gateway: CephGateway;
+  let user: GatewayUser;
+
+  before(async () => {
+    gateway = await startCephGateway();
+    user = gateway.createUser('keeper');
+    const client = gateway.client(user);
+    await client.send(new CreateBucketCommand({ Bucket: 'far-away', ObjectLockEnabledForBucket: true }));
+  });
+  after(() => gateway.close());
+
+  test('locks what it stores; what is overwritten or removed is copied back all the same', async () => {
+    const env = { ...gateway.environment(user), AWS_ENDPOINT_URL_S3: gateway.endpoint };
+    const works = async (script: string): Promise<RunResult> => {
+      const result = await box.shell(script, { env });
+      assert.equal(result.code, 0, result.stderr);
+      return result;
+    };
+    await works(`
+      mkdir data && head -c 100000 /dev/urandom > data/file
+      ssh-keygen -q -t ed25519 -N '' -f key
+      salvage init --repo here -R key.pub --name web-1 > allowed
+      salvage backup --repo here data
+      salvage copy here s3://far-away/web-1 --allowed-signers allowed --lock-days 7
+      echo more > data/more
+      salvage backup --repo here data
+      salvage copy here s3://far-away/web-1 --allowed-signers allowed --lock-days 7
+    `);
+    const client = gateway.client(user);
+    const names = globSync('packs/*/*', { cwd: box.path('here') });
+    for (const name of names) {
+      const place = { Bucket: 'far-away', Key: `web-1/${name}` };
+      const { Retention } = await client.send(new GetObjectRetentionCommand(place));
+      assert.equal(Retention?.Mode, 'COMPLIANCE');
+      assert.ok(Retention.RetainUntilDate!.getTime() > Date.now() + 6 * 86_400_000);
+    }
+    await client.send(
+      new PutObjectCommand({ Bucket: 'far-away', Key: `web-1/${names[0]!}`, Body: 'something else' }),
+    );
+    await client.send(new DeleteObjectCommand({ Bucket: 'far-away', Key: `web-1/${names[1]!}` }));
+    const { stderr } = await works(`
+      salvage copy s3://far-away/web-1 back --allowed-signers allowed
+      salvage verify --repo back --allowed-signers allowed --read-data
+    `);
+    assert.match(stderr, /2 objects were overwritten or removed/);
   });
 });
 
