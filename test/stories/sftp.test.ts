@@ -46,8 +46,10 @@ test('the commands of docs/manual/storage-sftp.md work', needsPeers, async (t) =
 /** A host with a key, some files, and a repository at the server. */
 async function setUp(box: Sandbox, sshd: TestSshd): Promise<NodeJS.ProcessEnv> {
   const env = { SALVAGE_SSH: sshd.client.sshCommand, SALVAGE_REPOSITORY: sshd.url('web-1') };
-  await box.shell('salvage keygen -q -o key.txt; salvage keygen -y key.txt > key.pub');
-  const { code, stderr } = await box.shell('salvage init -R key.pub --name web-1 > allowed_signers', { env });
+  const { code, stderr } = await box.shell(
+    `ssh-keygen -q -t ed25519 -N '' -f key; salvage init -R key.pub --name web-1 > allowed_signers`,
+    { env },
+  );
   assert.equal(code, 0, stderr);
   for (let index = 0; index < 30; index++)
     box.write(`data/d${index % 3}/f${index}`, `file ${index}\n`.repeat(index));
@@ -85,7 +87,7 @@ for (const [label, sftpArguments] of [
       box.write('data/new', 'more');
       assert.match(await run('backup', 'data'), /1 new.* 30 unchanged/);
       assert.match(await run('verify', ...trust), /2 snapshots with good signatures/);
-      await run('restore', 'latest', '-i', 'key.txt', ...trust, '--target', 'out');
+      await run('restore', 'latest', '-i', 'key', ...trust, '--target', 'out');
       assert.equal(box.read('out/data/new').toString(), 'more');
       assert.equal(readdirSync(join(repository, '.incoming')).length > 0, true);
 
@@ -109,6 +111,7 @@ for (const [label, sftpArguments] of [
         assert.ok(existsSync(join(repository, name)), name);
       const local = await box.salvage(['verify', '--repo', repository, ...trust]);
       assert.equal(local.code, 0, local.stderr);
+      if (label !== 'of the strict form') return;
       box.write('data/newer', 'and more');
       await run('backup', 'data');
       assert.match(await run('verify', ...trust), /3 snapshots with good signatures/);
@@ -164,7 +167,7 @@ test('a server that is killed while a backup runs, and a backup that is killed',
   assert.equal(verified.code, 0, verified.stderr);
   const third = await box.salvage(['backup', 'data'], { env });
   assert.equal(third.code, 0, third.stderr);
-  const restored = await box.salvage(['restore', 'latest', '-i', 'key.txt', ...trust, '--target', 'out'], {
+  const restored = await box.salvage(['restore', 'latest', '-i', 'key', ...trust, '--target', 'out'], {
     env,
   });
   assert.equal(restored.code, 0, restored.stderr);
