@@ -1,7 +1,7 @@
 // The storage behind `salvage serve`: over a plain child process, and over a real sshd with a forced command.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -97,6 +97,18 @@ describe('served over a real sshd', needsPeers, () => {
       open(url(), account.sshCommand),
       failure(/not salvage: it says "Welcome to the machine"/),
     );
+  });
+
+  test('an account with a shell and salvage in its PATH: the path of the URL is one of the machine', async () => {
+    const { sshCommand: shell } = sshd.addClient(
+      'shell',
+      `command="PATH=$(dirname ${salvage}):$PATH sh -c \\"$SSH_ORIGINAL_COMMAND\\"",restrict`,
+    );
+    const place = join(parent, 'a folder', 'new');
+    const storage = await open(url(encodeURI(place)), shell);
+    assert.equal(await storage.create('object', [Buffer.from('x')]), 'created');
+    await storage.close();
+    assert.equal(readFileSync(join(place, 'object'), 'utf8'), 'x');
   });
 
   test('a key that is not accepted', async () => {

@@ -23,8 +23,8 @@ export interface ServeFolderOptions {
 
 /** Of the server itself; no object name begins with a dot. */
 const serverFolder = '.serve';
-/** An upload that nobody has touched for so long has been left by a server that was killed. */
-const untouchedMs = 60 * 60 * 1000;
+/** An upload that nobody has touched for so long has been left by a program that was killed. */
+const untouchedMs = 24 * 60 * 60 * 1000;
 /** Measuring a large folder takes its time. */
 const entranceMs = 60_000;
 
@@ -55,6 +55,8 @@ export async function openServedFolder(
     guard: async (name: string) => refuseLinks(folder, name),
     ...(mode === 'append-only' && { admit: async (name: string) => await limits.admit(name) }),
   };
+  // It takes room and does no other harm: nothing is lost if it cannot be cleared up.
+  if (mode !== 'read-only') await storage.removeUnfinished(untouchedMs).catch(() => {});
   // Whose client is trusted needs no bounds, and whose folder is not there yet has nobody to share with.
   if ((mode !== 'append-only' && quotaBytes === undefined) || !existsSync(folder))
     return { ...served, close: async () => {} };
@@ -62,12 +64,11 @@ export async function openServedFolder(
   refuseLinks(folder, `${serverFolder}/x`);
   refuseLinks(folder, '.incoming/x');
   mkdirSync(state, { recursive: true, mode: 0o700 });
-  // One after the other: whoever is alone clears up, and must still be alone when it has done so.
+  // One after the other: whoever is alone counts what there is, and must still be alone when it has done so.
   using _entrance = await enter(state);
   const { seat, isAlone } = takeSeat(state, connections);
   let ledger: UsageLedger | undefined;
   try {
-    if (isAlone) await storage.removeUnfinished(untouchedMs);
     if (quotaBytes !== undefined) {
       ledger = new UsageLedger(state, quotaBytes);
       if (isAlone) ledger.set(await measure(storage));
