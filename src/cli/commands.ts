@@ -110,6 +110,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'bring snapshots to another place, checked on the way, without a key',
     load: () => import('./commands/copy.ts'),
   },
+  drill: {
+    group: 'repository',
+    summary: 'prove that a snapshot can be restored, and keep a signed report of it',
+    load: () => import('./commands/drill.ts'),
+  },
   forget: {
     group: 'repository',
     summary: 'remove snapshots by policy, without a key (keeper)',

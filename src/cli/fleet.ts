@@ -1,4 +1,5 @@
 import { SalvageError, type ErrorCode } from '../errors/salvage-error.ts';
+import type { DrillReport, DrillReports } from '../operation/drill/drill-report.ts';
 import { findRepositories } from '../operation/fleet/find-repositories.ts';
 import { verifyFleet, type FleetFinding, type FleetMember } from '../operation/fleet/verify-fleet.ts';
 import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
@@ -21,6 +22,8 @@ export interface FleetCheck {
   readonly flags: FleetFlags;
   /** As for `verify`. */
   readonly readShare: number;
+  /** Where the reports of drills are. */
+  readonly drills?: DrillReports;
   /** A newest snapshot that is older than this is found, too. */
   readonly maxAgeMs?: number | undefined;
 }
@@ -33,7 +36,7 @@ const atOnce = 4;
  * @throws usage; what is worst of what was found
  */
 export async function checkFleet(
-  { flags, readShare, maxAgeMs }: FleetCheck,
+  { flags, readShare, drills, maxAgeMs }: FleetCheck,
   context: CliContext,
 ): Promise<void> {
   const { terminal, signal, clock } = context;
@@ -60,13 +63,21 @@ export async function checkFleet(
   const now = clock.now();
   const isOld = ({ newest }: FleetFinding): boolean =>
     maxAgeMs !== undefined && (newest?.getTime() ?? 0) + maxAgeMs < now.getTime();
+  const drillOf = ({ result }: FleetFinding): DrillReport | undefined =>
+    result && drills?.read(result.repository);
   for (const finding of findings)
-    if (flags.json) await context.stdout.write(`${JSON.stringify(asJson(finding, now, isOld(finding)))}\n`);
+    if (flags.json)
+      await context.stdout.write(
+        `${JSON.stringify(asJson(finding, now, isOld(finding), drillOf(finding)))}\n`,
+      );
   if (!flags.json)
     await context.stdout.write(
       formatTable(
-        columns,
-        findings.map((finding) => asRow(finding, now, isOld(finding))),
+        drills?.isUsed ? [...columns, { title: 'DRILLED' }] : columns,
+        findings.map((finding) => [
+          ...asRow(finding, now, isOld(finding)),
+          describeDrill(drillOf(finding), now),
+        ]),
       ),
     );
   const worst = worstOf(
@@ -144,7 +155,14 @@ function asRow(finding: FleetFinding, now: Date, isOld: boolean): string[] {
   ];
 }
 
-function asJson(finding: FleetFinding, now: Date, isOld: boolean): object {
+/** When it last proved that it can be restored. */
+function describeDrill(report: DrillReport | undefined, now: Date): string {
+  if (!report) return 'never';
+  const ago = `${formatDuration(now.getTime() - new Date(report.time).getTime())} ago`;
+  return report.passed ? ago : `FAILED ${ago}`;
+}
+
+function asJson(finding: FleetFinding, now: Date, isOld: boolean, drilled: DrillReport | undefined): object {
   const { name, result, error, newest } = finding;
   return {
     name,
@@ -157,6 +175,7 @@ function asJson(finding: FleetFinding, now: Date, isOld: boolean): object {
     tooOld: isOld,
     troubles: result?.troubles ?? [],
     error: error?.message ?? null,
+    drill: drilled ?? null,
   };
 }
 

@@ -1,14 +1,12 @@
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { keyPaths } from '../keys/key-paths.ts';
 import { loadSigner } from '../keys/load-signer.ts';
-import { makeSigningKey } from '../keys/make-signing-key.ts';
 import { keeperNamespace } from '../operation/keeper/keeper-records.ts';
 import { KeeperSession } from '../operation/keeper/keeper-session.ts';
-import { formatPublicKey } from '../ssh/public-key.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
+import { ensureSigningKey } from './ensure-signing-key.ts';
 import { addPassphraseFlags, passphraseRequester, type PassphraseFlags } from './key-flags.ts';
 import { addRepositoryFlag, type RepositoryFlag } from './repository-options.ts';
 import { addKeeperFlag, addSignerFlags, readTrustedKeeper, type SignerFlags } from './signer-options.ts';
@@ -60,12 +58,5 @@ export async function openKeeperSession(
 
 async function chooseKeeperKey({ signingKey }: KeeperFlags, context: CliContext): Promise<string> {
   if (signingKey !== undefined) return resolve(signingKey);
-  const { keeperKey } = keyPaths(context.env);
-  if (!existsSync(keeperKey) && !existsSync(`${keeperKey}.pub`)) {
-    const publicKey = await makeSigningKey(keeperKey, { comment: 'salvage keeper' });
-    context.terminal.info(`Made the keeper's signing key "${keeperKey}"`);
-    context.terminal.info('Whoever verifies needs this line in a file of allowed signers:');
-    context.terminal.info(`keeper namespaces="${keeperNamespace}" ${formatPublicKey(publicKey)}`);
-  }
-  return keeperKey;
+  return await ensureSigningKey(keyPaths(context.env).keeperKey, 'keeper', keeperNamespace, context);
 }

@@ -8,6 +8,8 @@ export interface KeyPaths {
   readonly signingKey: string;
   /** As `signingKey`, for the records of a keeper: the two roles share no key, even on one machine. */
   readonly keeperKey: string;
+  /** As `signingKey`, for the reports of drills. */
+  readonly restorerKey: string;
   /** age identity file. */
   readonly identity: string;
   /** age recipients file. */
@@ -34,6 +36,7 @@ export function keyPaths(env: Readonly<Record<string, string | undefined>>): Key
     folder,
     signingKey: join(folder, 'signing-key'),
     keeperKey: join(folder, 'keeper-key'),
+    restorerKey: join(folder, 'restorer-key'),
     identity: join(folder, 'identity.txt'),
     recipients: join(folder, 'recipients.txt'),
     allowedSigners: join(folder, 'allowed_signers'),

@@ -15,6 +15,7 @@ for (const page of [
   'docs/manual/verify.md',
   'docs/manual/back-up.md',
   'docs/manual/keep.md',
+  'docs/manual/drill.md',
   'docs/manual/copy.md',
   'docs/manual/doctor.md',
   'docs/manual/rsync.md',
