@@ -21,6 +21,7 @@ import { systemError } from '../system-error.ts';
 export const examples: readonly string[] = [
   'salvage keygen -pq -o key.txt',
   'salvage keygen -y key.txt > recipients.txt',
+  'salvage keygen --token /usr/lib/softhsm/libsofthsm2.so:backup -o token-key.txt',
 ];
 export const flagStyle = 'go';
 
