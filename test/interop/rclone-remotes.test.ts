@@ -25,9 +25,10 @@ after(async () => {
 });
 
 /** Each test gets a place of its own in the remote. */
-function remote(name: string, bigBytes?: number): StorageUnderTest {
+function remote(name: string): StorageUnderTest {
   return {
-    ...(bigBytes !== undefined && { bigBytes }),
+    bigBytes: 10 << 20,
+    manyObjects: 50,
     open: async () => {
       const url = `rclone:${name}:salvage/place-${places++}`;
       const [storage, second] = [0, 1].map(() => openRclone(url, { env, clock: systemClock }));
@@ -67,6 +68,6 @@ remote = sftp:${join(sshd.folder, 'sftp')}
 `,
     );
   });
-  testStorage('rclone, Azure Blob Storage', remote('azure', 10 << 20));
-  testStorage('rclone, SFTP', remote('sftp-folder', 10 << 20));
+  testStorage('rclone, Azure Blob Storage', remote('azure'));
+  testStorage('rclone, SFTP', remote('sftp-folder'));
 }

@@ -14,6 +14,8 @@ export interface StorageUnderTest {
   open(): Promise<{ storage: Storage; second: Storage; close: () => Promise<void> }>;
   /** Size of the largest object that is tried. Default 20 MiB. */
   readonly bigBytes?: number;
+  /** How many objects are listed at once. Default 300. */
+  readonly manyObjects?: number;
 }
 
 const text = (content: string): Uint8Array[] => [Buffer.from(content)];
@@ -46,7 +48,12 @@ export function testStorage(label: string, subject: StorageUnderTest): void {
 
   for (const each of storageChecks)
     check(each.title, async (storage, second) => {
-      await each.run({ storage, second, bigBytes: subject.bigBytes ?? 20 * 1024 * 1024, manyObjects: 300 });
+      await each.run({
+        storage,
+        second,
+        bigBytes: subject.bigBytes ?? 20 * 1024 * 1024,
+        manyObjects: subject.manyObjects ?? 300,
+      });
     });
 
   check(

@@ -63,6 +63,7 @@ if (havePeers)
     ['as new as can be', newestRclone],
   ])
     testStorage(`rclone ${version}, local disk`, {
+      manyObjects: 100,
       open: async () => {
         const place = await Promise.resolve(makePlace(programFolder));
         const [storage, second] = [place.open(), place.open()];

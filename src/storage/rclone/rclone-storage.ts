@@ -307,7 +307,7 @@ export class RcloneStorage implements Storage {
         const entries = new Map<string, Entry>();
         for (const item of Array.isArray(list) ? (list as readonly Record<string, unknown>[]) : []) {
           const { Name: last, Size: size, IsDir: isFolder, ModTime: modified } = item;
-          if (typeof last !== 'string' || typeof isFolder !== 'boolean') continue;
+          if (typeof last !== 'string' || last.includes('/') || typeof isFolder !== 'boolean') continue;
           const path = folder + last;
           if (!(isObjectName(path) || unfinished) || !(isFolder || isSize(size))) continue;
           const name = isFolder ? `${path}/` : path;
