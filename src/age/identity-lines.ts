@@ -22,11 +22,7 @@ export function parseIdentity(text: string, plugins?: IdentityPlugins): Identity
 }
 
 /** The identities of an identity file that is not encrypted. @throws bad-key */
-export function parseIdentityLines(
-  bytes: Uint8Array,
-  name: string,
-  plugins?: IdentityPlugins,
-): Identity[] {
+export function parseIdentityLines(bytes: Uint8Array, name: string, plugins?: IdentityPlugins): Identity[] {
   const what = `identity file "${name}"`;
   const identities = readTextLines(bytes, what).map((line) =>
     parseLine(line, what, (text) => parseIdentity(text, plugins)),
