@@ -4,7 +4,7 @@ import { rangeBytes, type ContentRanges } from '../../repository/tree/content-ra
 import { blobReferenceBytes } from './verify-messages.ts';
 
 interface Growing {
-  buffer: Buffer;
+  buffer: Buffer<ArrayBuffer>;
   length: number;
 }
 
@@ -33,11 +33,11 @@ export class BlobReferences {
   }
 
   /** Hands over what was gathered. */
-  *take(): Generator<readonly [PackId, Uint8Array]> {
+  *take(): Generator<readonly [PackId, Uint8Array<ArrayBuffer>]> {
     const packs = this.#packs;
     this.#packs = new Map();
     this.bytes = 0;
-    for (const [pack, { buffer, length }] of packs) yield [pack, buffer.subarray(0, length)];
+    for (const [pack, { buffer, length }] of packs) yield [pack, new Uint8Array(buffer.buffer, 0, length)];
   }
 
   #reserve(pack: PackId): { readonly buffer: Buffer; readonly at: number } {

@@ -10,13 +10,8 @@ import { HeldRanges } from '../reading/held-ranges.ts';
 import type { ObjectReader } from '../worker/object-reader.ts';
 import { HashedRanges } from './hashed-ranges.ts';
 import type { TroubleKind } from './trouble.ts';
-import {
-  blobReferenceBytes,
-  type HashJob,
-  type OpenJob,
-  type VerifyAnswer,
-  type VerifyJob,
-} from './verify-messages.ts';
+import { SortedReferences } from './sorted-references.ts';
+import { type HashJob, type OpenJob, type VerifyAnswer, type VerifyJob } from './verify-messages.ts';
 
 /** Runs work that asks for ranges of one object. */
 type Run = <T>(work: Fetch<T>) => T;
@@ -106,34 +101,32 @@ export class ObjectVerifier {
   }
 
   #checkBlobs({ object, blobs, whole }: OpenJob, reader: PackReader, run: Run): void {
-    const wanted = sortedReferences(blobs);
+    const wanted = new SortedReferences(blobs);
     let next = 0;
     for (const [index, frame] of reader.frames.entries()) {
       const end = frame.rawOffset + frame.rawBytes;
       const first = next;
-      while (next < wanted.length && wanted[next]!.offset < end) next++;
+      while (next < wanted.length && wanted.offset(next) < end) next++;
       if (!whole && first === next) continue;
       this.#notingDamage(() => {
         const raw = run(reader.readFrame(index));
-        for (const blob of wanted.slice(first, next))
-          this.#checkBlob(object.name, blob, raw, frame.rawOffset);
+        for (let rank = first; rank < next; rank++)
+          if (!wanted.isRepeated(rank)) this.#checkBlob(object.name, wanted, rank, raw, frame.rawOffset);
       });
     }
-    for (const { offset } of wanted.slice(next))
-      this.#find('damaged-content', `"${object.name}" ends before the blob at ${offset}.`);
+    for (; next < wanted.length; next++)
+      if (!wanted.isRepeated(next))
+        this.#find('damaged-content', `"${object.name}" ends before the blob at ${wanted.offset(next)}.`);
   }
 
-  #checkBlob(
-    name: string,
-    { offset, length, digest }: BlobReference,
-    raw: Uint8Array,
-    rawOffset: number,
-  ): void {
+  #checkBlob(name: string, wanted: SortedReferences, rank: number, raw: Uint8Array, rawOffset: number): void {
+    const offset = wanted.offset(rank);
+    const length = wanted.size(rank);
     const start = offset - rawOffset;
     const blob = raw.subarray(start, start + length);
     if (blob.length < length)
       this.#find('damaged-content', `"${name}" has no blob of ${length} bytes at ${offset}.`);
-    else if (!equalBytes(createHash('sha256').update(blob).digest(), digest))
+    else if (!equalBytes(createHash('sha256').update(blob).digest(), wanted.digest(rank)))
       this.#find(
         'damaged-content',
         `The blob of ${length} bytes at ${offset} in "${name}" has another SHA-256 than the tree says.`,
@@ -154,33 +147,6 @@ export class ObjectVerifier {
   #find(kind: TroubleKind, message: string, found?: ObjectDigest): void {
     this.#troubles.push({ kind, message, ...(found !== undefined && { found }) });
   }
-}
-
-interface BlobReference {
-  readonly offset: number;
-  readonly length: number;
-  readonly digest: Uint8Array;
-}
-
-/** In order of offset, each once. */
-function sortedReferences(bytes: Uint8Array): BlobReference[] {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const all: BlobReference[] = [];
-  for (let at = 0; at < buffer.length; at += blobReferenceBytes)
-    all.push({
-      offset: buffer.readUInt32LE(at),
-      length: buffer.readUInt32LE(at + 4),
-      digest: buffer.subarray(at + 8, at + blobReferenceBytes),
-    });
-  all.sort((a, b) => a.offset - b.offset || a.length - b.length);
-  return all.filter((reference, index) => {
-    const before = all[index - 1];
-    return !(
-      before?.offset === reference.offset &&
-      before.length === reference.length &&
-      equalBytes(before.digest, reference.digest)
-    );
-  });
 }
 
 /** True if no age file has this size: age's chunks leave few sizes, and packs are padded. Without a key there is no surer sign. */

@@ -81,10 +81,14 @@ export interface VerifyResult {
 }
 
 /** Hands a job to a worker as soon as one is free; `done` when its answer has been taken. */
-type RunJob = (name: string, job: VerifyJob) => Promise<{ readonly done: Promise<void> }>;
+type RunJob = (
+  name: string,
+  job: VerifyJob,
+  transfer?: readonly ArrayBuffer[],
+) => Promise<{ readonly done: Promise<void> }>;
 
 /** References are gathered up to this size, then their packs are opened. */
-const mostReferenceBytes = 48 * 1024 * 1024;
+const mostReferenceBytes = 24 * 1024 * 1024;
 
 /**
  * Checks a repository without believing anything in it: signatures, chain, what is listed and not there, what is there and
@@ -306,9 +310,11 @@ class Verification {
     this.#observer.onTotal(bytes, toRead.length + roots.length);
     await using pool = this.#openPool(roots.length + toRead.length);
     const answers = new Set<Promise<void>>();
-    const run: RunJob = async (name, job) => {
+    const run: RunJob = async (name, job, transfer) => {
       await pool.ready(this.#signal);
-      const answer = this.#take(name, job.digest, pool.run(job)).finally(() => answers.delete(answer));
+      const answer = this.#take(name, job.digest, pool.run(job, transfer)).finally(() =>
+        answers.delete(answer),
+      );
       answer.catch(() => {});
       answers.add(answer);
       return { done: answer };
@@ -362,7 +368,7 @@ class Verification {
     objects.expect([...signed.map(({ id }) => snapshotFileName(id, 'root.age')), ...toRead]);
     const hashed = new Set<string>();
     const references = new BlobReferences();
-    const open = async (pack: PackId, blobs: Uint8Array): Promise<void> => {
+    const open = async (pack: PackId, blobs: Uint8Array<ArrayBuffer>): Promise<void> => {
       const name = packName(pack);
       if (!toRead.has(name) || this.#bad.has(name)) return;
       const whole = !hashed.has(name);
@@ -370,7 +376,7 @@ class Verification {
       try {
         const { sizeBytes, headerBytes, fileKey } = await objects.open(name, this.#stored.get(name));
         const object = { name, sizeBytes, headerBytes, fileKey };
-        await run(name, { kind: 'open', object, digest: pack, blobs, whole });
+        await run(name, { kind: 'open', object, digest: pack, blobs, whole }, [blobs.buffer]);
       } catch (error) {
         if (!(error instanceof SalvageError)) throw error;
         if (error.code === 'failed')
