@@ -188,7 +188,7 @@ test('a full disk of the server is named, and leaves room for what is smaller', 
   const sshd = await startSshd(t);
   const folder = join(sshd.folder, 'small');
   mkdirSync(folder);
-  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder]).status, 0);
+  assert.equal(spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', folder]).status, 0);
   try {
     const storage = await openSftpStorage(sshd.url('small'), settings(sshd, { resume: quickRetries }));
     await assert.rejects(
@@ -201,6 +201,6 @@ test('a full disk of the server is named, and leaves room for what is smaller', 
     await storage.close();
     assert.deepEqual(readdirSync(join(folder, '.incoming')), []);
   } finally {
-    spawnSync('umount', ['-l', folder]);
+    spawnSync('/bin/umount', ['-l', folder]);
   }
 });

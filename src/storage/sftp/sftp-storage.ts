@@ -4,7 +4,6 @@ import { systemSleep } from '../../clock/sleep.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
 import { Backoff, type RetrySettings } from '../retry/backoff.ts';
-import { SshFailure } from '../ssh-program/ssh-failure.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import {
   largestObjectBytes,
@@ -14,10 +13,11 @@ import {
   type Storage,
   type StorageCapabilities,
 } from '../storage.ts';
-import { TransientError } from '../transient-error.ts';
 import { abortable } from './abortable.ts';
 import { Budget } from './budget.ts';
+import { explainFailure, isStatus } from './explain-failure.ts';
 import { fromFlatName, toFlatName } from './flat-name.ts';
+import { flatObjects, isFolder, isRegular, mergeByName, statOf } from './found-objects.ts';
 import type { SessionSource } from './sftp-connection.ts';
 import { OpenFlag, SftpProtocolError, StatusCode, type FileAttributes } from './sftp-packet.ts';
 import { SftpStatusError, type FolderEntry, type Handle, type SftpSession } from './sftp-session.ts';
@@ -96,7 +96,7 @@ export class SftpStorage implements Storage {
       return new SftpStorage(place, connection, resume, capabilities, objects);
     } catch (cause) {
       await connection.close();
-      throw explain(cause, `Cannot connect to "${place.description}"`);
+      throw explainFailure(cause, `Cannot connect to "${place.description}"`);
     }
   }
 
@@ -630,7 +630,7 @@ export class SftpStorage implements Storage {
       );
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      throw explain(cause, `Cannot ${what} "${name}" in "${this.description}"`);
+      throw explainFailure(cause, `Cannot ${what} "${name}" in "${this.description}"`);
     }
   }
 }
@@ -653,71 +653,6 @@ async function mayRemove(session: SftpSession, absentPath: string): Promise<bool
     if (error instanceof SftpStatusError) return true;
     throw error;
   }
-}
-
-/** Errors of the connection and of the server as the user's; those of others, such as the body of an upload, as they are. */
-function explain(cause: unknown, message: string): unknown {
-  if (cause instanceof SshFailure) {
-    const options = { cause: cause.isTransient ? new TransientError(cause.message, { cause }) : cause };
-    return new SalvageError(
-      'failed',
-      `${message}: ${cause.message}`,
-      cause.hint === undefined ? options : { ...options, hint: cause.hint },
-    );
-  }
-  if (cause instanceof SftpStatusError) {
-    const { code } = cause;
-    const isLost = code === StatusCode.noConnection || code === StatusCode.connectionLost;
-    return new SalvageError('failed', `${message}: the server says "${cause.message}"`, {
-      cause: isLost ? new TransientError(cause.message, { cause }) : cause,
-    });
-  }
-  if (cause instanceof SftpProtocolError)
-    return new SalvageError('failed', `${message}: the server cannot be understood: ${cause.message}`, {
-      hint: 'See with "sftp HOST" whether the account has a working SFTP service; a login script must not print anything.',
-      cause,
-    });
-  return cause;
-}
-
-function isStatus(error: unknown, ...codes: number[]): error is SftpStatusError {
-  return error instanceof SftpStatusError && codes.includes(error.code);
-}
-
-function isRegular({ mode }: FileAttributes): boolean {
-  return mode !== undefined && (mode & 0o170000) === 0o100000;
-}
-
-function isFolder({ mode }: FileAttributes): boolean {
-  return mode !== undefined && (mode & 0o170000) === 0o040000;
-}
-
-function statOf(name: string, { sizeBytes = 0, mtime }: FileAttributes): ObjectStat {
-  return { name, sizeBytes, receivedAt: mtime === undefined ? undefined : new Date(mtime * 1000) };
-}
-
-/** The objects under flat names, in the order of their names. */
-function flatObjects(entries: readonly FolderEntry[], prefix: string): ObjectStat[] {
-  const found: ObjectStat[] = [];
-  for (const { name: fileName, attributes } of entries) {
-    const name = fromFlatName(fileName);
-    if (name?.startsWith(prefix) && isRegular(attributes)) found.push(statOf(name, attributes));
-  }
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** Both in one order; of two of one name the first. */
-async function* mergeByName(
-  nested: AsyncIterable<ObjectStat>,
-  flat: readonly ObjectStat[],
-): AsyncGenerator<ObjectStat> {
-  let next = 0;
-  for await (const object of nested) {
-    for (; next < flat.length && flat[next]!.name < object.name; next++) yield flat[next]!;
-    if (flat[next]?.name === object.name) next++;
-    yield object;
-  }
-  yield* flat.slice(next);
 }
 
 async function* each(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
