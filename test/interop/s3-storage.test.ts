@@ -1,6 +1,9 @@
 // S3 storage against Ceph's RADOS Gateway: the conformance suite in each kind of bucket, and what only S3 has.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import {
   CreateBucketCommand,
@@ -160,6 +163,35 @@ suite('s3 storage that fails', needsPeers, () => {
       if (what !== 'nothing listens') assert.ok(hint);
     });
 
+  test('takes keys from a profile, and from a program that it names', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'salvage-s3-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const { accessKeyId, secretAccessKey } = owner;
+    const keys = { Version: 1, AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey };
+    writeFileSync(join(folder, 'keys.json'), JSON.stringify(keys));
+    writeFileSync(
+      join(folder, 'config'),
+      `[profile program]\ncredential_process = cat ${join(folder, 'keys.json')}\n`,
+    );
+    writeFileSync(
+      join(folder, 'credentials'),
+      `[plain]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`,
+    );
+    const environment = {
+      AWS_ACCESS_KEY_ID: 'not-these',
+      AWS_SECRET_ACCESS_KEY: 'not-these',
+      AWS_CONFIG_FILE: join(folder, 'config'),
+      AWS_SHARED_CREDENTIALS_FILE: join(folder, 'credentials'),
+    };
+    await withEnvironment(environment, async () => {
+      for (const profile of ['plain', 'program']) {
+        const storage = open(`s3://plain/profiles?profile=${profile}`);
+        assert.equal(await storage.create(`by-${profile}`, some), 'created');
+        await storage.close();
+      }
+    });
+  });
+
   test('trusts a certificate that the URL names', async () => {
     const url = `s3://plain/tls?endpoint=${gateway.tlsEndpoint}&ca=${gateway.certificate}`;
     const storage = open(url);
@@ -255,6 +287,56 @@ suite('s3 storage behind a bad line', needsPeers, () => {
     assert.equal(await storage.stat('archives/torn.age'), undefined);
     const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: 'versioned' }));
     assert.deepEqual(Uploads, []);
+  });
+
+  test('a server that knows no conditions is sent none', async () => {
+    for (const name of ['simple', 'long']) {
+      proxy.reset();
+      const other = openS3(`s3://plain/unconditional?endpoint=${proxy.endpoint}&part-size=5M`, {
+        env: process.env,
+        retries: impatient,
+      });
+      proxy.plan = ({ method, path }, count) => {
+        const isLast = name === 'simple' ? method === 'PUT' : method === 'POST' && path.includes('uploadId');
+        return isLast && count === 0 ? 'not implemented' : 'pass';
+      };
+      const body = [randomBytes(name === 'simple' ? 100 : 66 * 1024 * 1024)];
+      assert.equal(await other.create(name, body), 'created');
+      assert.equal((await other.stat(name))?.sizeBytes, body[0]!.length);
+      await other.close();
+    }
+  });
+
+  test('digests of each kind, with and without locks, in one part and in many', async () => {
+    proxy.reset();
+    for (const checksums of ['sha256', 'md5', 'none']) {
+      const other = open(`s3://locked/digests-${checksums}?checksums=${checksums}&part-size=5M`);
+      for (const isLocked of [false, true]) {
+        const until = new Date(Date.now() + hour);
+        if (isLocked) other.objectLock.lockNew({ mode: 'governance', until });
+        for (const pieces of [1, 7]) {
+          const name = `${isLocked}/${pieces}`;
+          async function* body(): AsyncGenerator<Uint8Array> {
+            for (let piece = 0; piece < pieces; piece++) yield Buffer.alloc(1024 * 1024, piece);
+            await Promise.resolve();
+          }
+          assert.equal(await other.createFromStream(name, body()), 'created');
+          const bytes = (await other.read(name))!;
+          assert.equal(bytes.length, pieces * 1024 * 1024);
+          assert.equal(bytes.at(-1), pieces - 1);
+        }
+      }
+      await other.close();
+    }
+  });
+
+  test('a reply without end is cut off', async () => {
+    proxy.reset();
+    proxy.plan = () => 'endless';
+    const { message } = await failure(inner.list('').next());
+    assert.match(message, /Cannot list ""/);
+    const sent = proxy.requests.reduce((sum, { bytes }) => sum + bytes, 0);
+    assert.ok(sent < 64 * 1024 * 1024, `${sent} bytes`);
   });
 
   test('a pack whose bytes are not those of its name is refused by the server', async () => {

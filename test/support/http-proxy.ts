@@ -8,6 +8,10 @@ export type ProxyAnswer =
   | 'pass'
   /** 503 SlowDown, as S3 says it. */
   | 'slow down'
+  /** 501 NotImplemented. */
+  | 'not implemented'
+  /** 200, and a list without end. */
+  | 'endless'
   /** The connection is cut before the server hears of it. */
   | 'cut'
   /** The server does what it was asked to, and the connection is cut instead of a reply. */
@@ -23,8 +27,14 @@ export interface ProxiedRequest {
   bytes: number;
 }
 
-const slowDown =
-  '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>';
+const errors: Readonly<Partial<Record<ProxyAnswer, readonly [number, string, string]>>> = {
+  'slow down': [503, 'SlowDown', 'Please reduce your request rate.'],
+  'not implemented': [
+    501,
+    'NotImplemented',
+    'A header you provided implies functionality that is not implemented.',
+  ],
+};
 
 /** Stands before an HTTP server, writes down what is asked of it, and answers some of it by itself. */
 export class HttpProxy {
@@ -73,10 +83,24 @@ export class HttpProxy {
     this.requests.push(noted);
     const answer = await this.plan(noted, count);
     if (answer === 'cut') return void incoming.socket.destroy();
-    if (answer === 'slow down') {
+    const error = errors[answer];
+    if (error) {
+      const [status, code, message] = error;
       incoming.resume();
       await once(incoming, 'end').catch(() => {});
-      reply.writeHead(503, { 'content-type': 'application/xml' }).end(slowDown);
+      reply.writeHead(status, { 'content-type': 'application/xml' });
+      reply.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`);
+      return;
+    }
+    if (answer === 'endless') {
+      const piece = '<Contents><Key>a</Key></Contents>'.repeat(2000);
+      reply.writeHead(200, { 'content-type': 'application/xml' });
+      reply.write('<?xml version="1.0"?><ListBucketResult>');
+      const more = (): void => {
+        while (!reply.destroyed && reply.write(piece)) noted.bytes += piece.length;
+      };
+      reply.on('drain', more);
+      more();
       return;
     }
     const { hostname, port } = this.#target;

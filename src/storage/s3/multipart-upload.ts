@@ -23,9 +23,6 @@ export interface MultipartUploadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What completes an upload without storing anything: an object of the name is there. */
-const taken = 'PreconditionFailed';
-
 /**
  * Stores an object part by part, a few at a time. Each item of `parts` is one part; all but the last must have the same
  * size of 5 MiB or more. If `parts` throws or anything fails for good, no object comes into being and what was sent is
@@ -75,14 +72,13 @@ export async function uploadInParts(
       if (underWay.size >= partsUnderWay) await Promise.race(underWay);
     }
     await Promise.all(underWay);
-    const complete = new CompleteMultipartUploadCommand({
-      ...upload,
-      MultipartUpload: { Parts: sent },
-      IfNoneMatch: '*',
-    });
-    const isTaken = (error: unknown): boolean => failureName(error) === taken;
+    const isTaken = (error: unknown): boolean => failureName(error) === 'PreconditionFailed';
+    const parameters = { ...upload, MultipartUpload: { Parts: sent } };
     try {
-      await bucket.request(doing, (client) => client.send(complete, aborting(stop)), stop, isTaken);
+      await bucket.conditionally(async (condition) => {
+        const complete = new CompleteMultipartUploadCommand({ ...parameters, ...condition });
+        await bucket.request(doing, (client) => client.send(complete, aborting(stop)), stop, isTaken);
+      });
     } catch (error) {
       if (!isTaken(error)) throw error;
       await discard();

@@ -1,3 +1,4 @@
+import { pipeline, Transform, type Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { isObjectName } from '../object-name.ts';
@@ -8,6 +9,8 @@ import { describeFailure, failureName, noObjectLock } from './s3-failure.ts';
 import type { S3Place } from './s3-place.ts';
 
 const requestsUnderWay = 16;
+/** A thousand names of a thousand bytes, in XML. */
+const largestReplyBytes = 8 * 1024 * 1024;
 
 export interface S3BucketOptions {
   readonly client: S3Client;
@@ -28,6 +31,7 @@ export class S3Bucket {
   readonly #client: S3Client;
   readonly #slots: RequestSlots = new RequestSlots(requestsUnderWay);
   #hostName = '';
+  #takesConditions = true;
 
   constructor({ client, place, description, retries }: S3BucketOptions) {
     this.retries = retries;
@@ -41,6 +45,17 @@ export class S3Bucket {
       },
       { step: 'build', name: 'salvageHostName' },
     );
+    client.middlewareStack.add(
+      (next, context) => async (args) => {
+        const result = await next(args);
+        const response = result.response as { readonly statusCode: number; body: Readable };
+        const isObject = context.commandName === 'GetObjectCommand' && response.statusCode < 300;
+        if (!isObject) response.body = limited(response.body);
+        return result;
+      },
+      // Closest to the wire: what it returns is what is parsed.
+      { step: 'deserialize', priority: 'low', name: 'salvageReplyLimit' },
+    );
   }
 
   /**
@@ -49,6 +64,22 @@ export class S3Bucket {
    */
   get honoursConditions(): boolean {
     return /\.amazonaws\.com(?:\.cn)?$/.test(this.#hostName);
+  }
+
+  /**
+   * Does a request with the condition that no object of the name is there, and without it where the server knows no
+   * conditions. @throws what it throws otherwise
+   */
+  async conditionally<T>(work: (condition: { readonly IfNoneMatch?: '*' }) => Promise<T>): Promise<T> {
+    if (this.#takesConditions) {
+      try {
+        return await work({ IfNoneMatch: '*' });
+      } catch (error) {
+        if (!(error instanceof SalvageError) || error.details['failure'] !== 'NotImplemented') throw error;
+        this.#takesConditions = false;
+      }
+    }
+    return await work({});
   }
 
   keyOf(name: string): string {
@@ -97,6 +128,21 @@ export class S3Bucket {
 /** `{ abortSignal }` for the SDK where there is one. */
 export function aborting(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
   return signal ? { abortSignal: signal } : {};
+}
+
+/** Replies that are no objects are read whole before they are parsed. */
+function limited(body: Readable): Readable {
+  let room = largestReplyBytes;
+  const limit = new Transform({
+    transform(piece: Uint8Array, _, done): void {
+      room -= piece.length;
+      if (room < 0) done(new Error('the reply is longer than any reply of an S3 server'));
+      else done(null, piece);
+    },
+  });
+  // An error of either ends both.
+  pipeline(body, limit, () => {});
+  return limit;
 }
 
 /** Some servers say no more than that a request with a lock is not valid where the bucket has none. */

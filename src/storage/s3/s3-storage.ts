@@ -199,22 +199,24 @@ export class S3Storage implements Storage {
     parts: readonly Uint8Array[],
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
-    const body = uploadBody(parts, this.#bucket.place.checksums, digestInName.exec(name)?.[1]);
-    const command = new PutObjectCommand({
-      ...this.#target(name),
-      ...body.parameters,
-      ...retentionParameters(this.#bucket.retention),
-      IfNoneMatch: '*',
-    });
-    signFor(command, body);
     const isTaken = (error: unknown): boolean => failureName(error) === 'PreconditionFailed';
     try {
-      await this.#bucket.request(
-        `store "${name}"`,
-        (client) => client.send(command, aborting(signal)),
-        signal,
-        isTaken,
-      );
+      await this.#bucket.conditionally(async (condition) => {
+        const body = uploadBody(parts, this.#bucket.place.checksums, digestInName.exec(name)?.[1]);
+        const command = new PutObjectCommand({
+          ...this.#target(name),
+          ...body.parameters,
+          ...retentionParameters(this.#bucket.retention),
+          ...condition,
+        });
+        signFor(command, body);
+        await this.#bucket.request(
+          `store "${name}"`,
+          (client) => client.send(command, aborting(signal)),
+          signal,
+          isTaken,
+        );
+      });
     } catch (error) {
       if (isTaken(error)) return 'exists';
       throw error;

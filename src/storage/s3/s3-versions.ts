@@ -143,11 +143,12 @@ export class S3Versions implements ObjectVersions {
       );
     } catch (error) {
       if (!isRefused(error)) throw error;
-      if (!this.#wasRefused)
+      // Asked for one object it is because something is wrong with it; else there is no need to nag.
+      if (!this.#wasRefused && !prefix.endsWith('/'))
         this.#notify(
           `Cannot look for older versions in "${this.#bucket.description}": ${failureName(error)} (the right to do so is s3:ListBucketVersions)`,
         );
-      this.#wasRefused = true;
+      this.#wasRefused ||= !prefix.endsWith('/');
       return undefined;
     }
   }
