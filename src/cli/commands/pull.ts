@@ -123,9 +123,13 @@ async function checkEnd(process: SshProcess, target: SshTarget, context: CliCont
     throw new SalvageError('failed', `Cannot pull from "${target.host}": the backup there has failed`, {
       hint: 'What it said is above; the next run carries on.',
     });
+  // 255 is ssh's own.
+  const isThere = exitCode !== null && exitCode !== 255;
+  const advice = hint ?? (isThere ? notReady : undefined);
   throw new SalvageError('failed', `Cannot pull from "${target.host}": ${message}`, {
-    hint:
-      hint ??
-      'salvage must be installed there, or the key be tied to "salvage backup --repo stdio: PATH…": see the manual, "Storage over SSH".',
+    ...(advice !== undefined && { hint: advice }),
   });
 }
+
+const notReady =
+  'salvage must be installed there, or the key be tied to "salvage backup --repo stdio: PATH…": see the manual, "Storage over SSH".';
