@@ -2,10 +2,17 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import type { ObjectDigest, SnapshotId } from '../../repository/ids.ts';
 import { sequenceOf } from '../../repository/ids.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { prefetch } from '../copy/prefetch.ts';
 import { removeSnapshotFiles, type KeeperSession } from '../keeper/keeper-session.ts';
 import { listSnapshots, type StoredSnapshots } from '../open-repository.ts';
 import type { TrustedSigners } from '../reading/document-signature.ts';
-import { readSignedSnapshot, readSnapshotJson, snapshotTime } from '../reading/signed-snapshot.ts';
+import {
+  checkSignedFiles,
+  readSignedFiles,
+  readSnapshotJson,
+  snapshotTime,
+  type SignedFiles,
+} from '../reading/signed-snapshot.ts';
 import { snapshotFileName } from '../../repository/layout.ts';
 import {
   applyPolicy,
@@ -15,6 +22,9 @@ import {
   type LabelPattern,
   type RetentionPolicy,
 } from './retention-policy.ts';
+
+/** Signed lists that are on their way while one is looked at. */
+const listsAhead = 4;
 
 export interface ForgetOptions {
   readonly storage: Storage;
@@ -56,14 +66,16 @@ export async function planForget(options: ForgetOptions): Promise<ForgetPlan> {
   const untrusted: { id: SnapshotId; message: string }[] = [];
   const received: Record<string, string> = {};
   let newest = new Date(0);
-  for (const { id } of stored.committed) {
+  // What an earlier run did not finish is no snapshot any more.
+  const ids = stored.committed
+    .map(({ id }) => id)
+    .filter((id) => session.forgotten.get(sequenceOf(id))?.id !== id);
+  for await (const [id, files] of prefetch(ids, listsAhead, (id) => loadFiles(storage, id, signal))) {
     signal.throwIfAborted();
-    const sequence = sequenceOf(id);
-    // What an earlier run did not finish is no snapshot any more.
-    if (session.forgotten.get(sequence)?.id === id) continue;
     try {
+      if (files instanceof SalvageError) throw files;
       const time = later(newest, snapshotTime(id));
-      const signed = await readSignedSnapshot(storage, id, trusted, time, signal);
+      const signed = checkSignedFiles(id, files, trusted, time);
       const json = await readSnapshotJson(storage, signed, signal);
       if (json.repository !== session.repository)
         throw new SalvageError('damaged', `Cannot trust snapshot ${id}: it is of another repository`);
@@ -101,6 +113,20 @@ export async function planForget(options: ForgetOptions): Promise<ForgetPlan> {
     const { looked } = session.state;
     const notBefore = looked === null ? told : later(told, new Date(looked));
     return notBefore > now ? now : notBefore;
+  }
+}
+
+/** An error of this snapshot is a value: it is told when its turn comes. */
+async function loadFiles(
+  storage: Storage,
+  id: SnapshotId,
+  signal: AbortSignal,
+): Promise<SignedFiles | SalvageError> {
+  try {
+    return await readSignedFiles(storage, id, signal);
+  } catch (error) {
+    if (error instanceof SalvageError && error.code !== 'interrupted') return error;
+    throw error;
   }
 }
 

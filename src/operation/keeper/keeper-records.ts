@@ -17,10 +17,14 @@ import type { Signer } from '../../ssh/signer.ts';
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type TrustedSigners } from '../reading/document-signature.ts';
+import { prefetch } from '../copy/prefetch.ts';
 import { readRequired } from '../reading/read-object.ts';
 import { listKeeperRecords } from './removal-marks.ts';
 
 export const keeperNamespace = 'salvage-keeper';
+
+/** Records that are on their way while one is looked at. Few are large. */
+const recordsAhead = 4;
 
 /** A record that a trusted keeper signed. */
 export interface TrustedRecord {
@@ -59,10 +63,14 @@ export async function readKeeperHistory(
   const problems: KeeperProblem[] = [];
   const found: TrustedRecord[] = [];
   let notBefore = new Date(0);
-  for (const id of await listKeeperRecords(storage, signal)) {
+  const ids = await listKeeperRecords(storage, signal);
+  const load = (id: KeeperRecordId): Promise<StoredRecord | SalvageError> =>
+    readStoredRecord(storage, id, signal);
+  for await (const [id, stored] of prefetch(ids, recordsAhead, load)) {
     signal?.throwIfAborted();
     try {
-      const record = await readTrustedRecord(storage, id, repository, trusted, notBefore, signal);
+      if (stored instanceof SalvageError) throw stored;
+      const record = checkRecord(stored, id, repository, trusted, notBefore);
       found.push(record);
       const time = new Date(record.record.time);
       if (time > notBefore) notBefore = time;
@@ -73,20 +81,39 @@ export async function readKeeperHistory(
   return { records: chainOf(found, problems), problems };
 }
 
-async function readTrustedRecord(
+interface StoredRecord {
+  readonly document: Uint8Array;
+  readonly armored: Uint8Array;
+}
+
+/** An error of this record is a value: it is told when its turn comes. @throws what is no error of ours */
+async function readStoredRecord(
   storage: Storage,
+  id: KeeperRecordId,
+  signal: AbortSignal | undefined,
+): Promise<StoredRecord | SalvageError> {
+  try {
+    const [document, armored] = await Promise.all([
+      readRequired(storage, keeperFileName(id, 'json'), limits.keeperRecord, signal),
+      readRequired(storage, keeperFileName(id, 'json.sig'), 2 * maxSshsigBytes, signal),
+    ]);
+    return { document, armored };
+  } catch (error) {
+    if (error instanceof SalvageError && error.code !== 'interrupted') return error;
+    throw error;
+  }
+}
+
+/** @throws bad-signature, damaged */
+function checkRecord(
+  { document, armored }: StoredRecord,
   id: KeeperRecordId,
   repository: RepositoryId,
   trusted: TrustedSigners,
   notBefore: Date,
-  signal: AbortSignal | undefined,
-): Promise<TrustedRecord> {
+): TrustedRecord {
   const name = keeperFileName(id, 'json');
   const signatureName = keeperFileName(id, 'json.sig');
-  const [document, armored] = await Promise.all([
-    readRequired(storage, name, limits.keeperRecord, signal),
-    readRequired(storage, signatureName, 2 * maxSshsigBytes, signal),
-  ]);
   // As with snapshots: whoever stole a key that has run out cannot date a forgery back.
   const time = stampTime(id);
   checkDocumentSignature(

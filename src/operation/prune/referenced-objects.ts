@@ -3,10 +3,14 @@ import { asBuffer } from '../../bytes/bytes.ts';
 import type { SnapshotId } from '../../repository/ids.ts';
 import { roleOf, snapshotFileName } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
-import { decodeChecksums } from '../../repository/snapshot/checksums.ts';
+import { decodeChecksums, type Checksums } from '../../repository/snapshot/checksums.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { prefetch } from '../copy/prefetch.ts';
 import type { StoredSnapshots } from '../open-repository.ts';
 import { readBounded, readRequired } from '../reading/read-object.ts';
+
+/** Lists of up to 32 MiB that are on their way while one is looked at. */
+const listsAhead = 4;
 
 /**
  * The digests of all packs and index objects that any SHA256SUMS lists, whoever wrote it, signed or not yet.
@@ -18,29 +22,32 @@ export async function readReferencedObjects(
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const referenced = new Set<string>();
-  for (const { id } of committed) {
+  const ids = committed.map(({ id }) => id);
+  for await (const [, { packs, indexes }] of prefetch(ids, listsAhead, (id) =>
+    readList(storage, id, signal),
+  )) {
     signal.throwIfAborted();
-    const name = snapshotFileName(id, 'SHA256SUMS');
-    try {
-      const { packs, indexes } = decodeChecksums(
-        await readRequired(storage, name, limits.checksums, signal),
-        id,
-      );
-      for (const digest of packs) referenced.add(digest);
-      for (const digest of indexes) referenced.add(digest);
-    } catch (error) {
-      if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
-      throw new SalvageError('damaged', `Cannot tell what snapshot ${id} still needs: ${stateOf(error)}`, {
-        hint: 'salvage verify tells more. Nothing is removed until the list is back, or the snapshot is gone.',
-        cause: error,
-      });
-    }
+    for (const digest of packs) referenced.add(digest);
+    for (const digest of indexes) referenced.add(digest);
   }
   for (const id of unfinished) {
     const bytes = await readBounded(storage, snapshotFileName(id, 'SHA256SUMS'), limits.checksums, signal);
     for (const digest of bytes ? looselyListed(bytes) : []) referenced.add(digest);
   }
   return referenced;
+}
+
+async function readList(storage: Storage, id: SnapshotId, signal: AbortSignal): Promise<Checksums> {
+  const name = snapshotFileName(id, 'SHA256SUMS');
+  try {
+    return decodeChecksums(await readRequired(storage, name, limits.checksums, signal), id);
+  } catch (error) {
+    if (!(error instanceof SalvageError) || error.code !== 'damaged') throw error;
+    throw new SalvageError('damaged', `Cannot tell what snapshot ${id} still needs: ${stateOf(error)}`, {
+      hint: 'salvage verify tells more. Nothing is removed until the list is back, or the snapshot is gone.',
+      cause: error,
+    });
+  }
 }
 
 /** A list that may have been cut short: every name in it counts. */
