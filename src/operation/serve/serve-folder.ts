@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { SalvageError } from '../../errors/salvage-error.ts';
@@ -55,14 +55,12 @@ export async function openServedFolder(
     guard: async (name: string) => refuseLinks(folder, name),
     ...(mode === 'append-only' && { admit: async (name: string) => await limits.admit(name) }),
   };
+  for (const own of ['.incoming', serverFolder]) refuseLinks(folder, `${own}/x`);
   // It takes room and does no other harm: nothing is lost if it cannot be cleared up.
   if (mode !== 'read-only') await storage.removeUnfinished(untouchedMs).catch(() => {});
-  // Whose client is trusted needs no bounds, and whose folder is not there yet has nobody to share with.
-  if ((mode !== 'append-only' && quotaBytes === undefined) || !existsSync(folder))
-    return { ...served, close: async () => {} };
+  // A client that is trusted needs no bounds.
+  if (mode !== 'append-only' && quotaBytes === undefined) return { ...served, close: async () => {} };
   const state = join(folder, serverFolder);
-  refuseLinks(folder, `${serverFolder}/x`);
-  refuseLinks(folder, '.incoming/x');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   // One after the other: whoever is alone counts what there is, and must still be alone when it has done so.
   using _entrance = await enter(state);
