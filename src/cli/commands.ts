@@ -147,7 +147,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   status: {
     group: 'operations',
-    summary: 'show of every repository below a place how old its newest snapshot is, and whether it is sound',
+    summary: 'show all repositories below a place: age, soundness, last drill',
     load: () => import('./commands/status.ts'),
   },
 };

@@ -59,6 +59,14 @@ export function readTrustedSigners(
   if (signer !== undefined) return { allowedSigners: listed, principal: signer };
   if (names.length === 1 && isPlainName(only!)) return { allowedSigners: listed, principal: only! };
   if (allowedSigners === undefined) return undefined;
+  if (names.length === 0)
+    throw new SalvageError(
+      'usage',
+      `Cannot check signatures: "${path}" lists nobody who may sign snapshots`,
+      {
+        hint: 'Add the line that "salvage init" printed for the host.',
+      },
+    );
   throw new SalvageError('usage', `Cannot check signatures: "${path}" lists more than one signer`, {
     hint: `Say which host is meant, with --signer: ${escapeForTerminal(names.slice(0, 10).join(', '))}`,
   });

@@ -146,6 +146,7 @@ export async function executeForget(
 ): Promise<readonly SnapshotId[]> {
   const { storage, session, signal } = options;
   const going = forgettable(plan);
+  session.requireRemoval();
   checkShare(plan, going, options);
   await finishForgetting(storage, session, plan.stored, signal);
   if (going.length > 0)

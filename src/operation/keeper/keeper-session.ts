@@ -112,6 +112,17 @@ export class KeeperSession implements Disposable {
     this.#open = this.#open.filter((number) => number !== record.id.number);
   }
 
+  /** To be asked before anything is recorded that would then not happen. @throws failed */
+  requireRemoval(): void {
+    const { storage } = this.#options;
+    if (storage.capabilities.remove) return;
+    throw new SalvageError(
+      'failed',
+      `Cannot remove anything from "${storage.description}": it may only be added to from here`,
+      { hint: 'Use the URL and the credential of the keeper, not those of the host.' },
+    );
+  }
+
   /** Signs and stores what is about to be done. @throws bad-key, failed */
   async record(act: KeeperAct): Promise<TrustedRecord> {
     const { storage, signer, clock, signal } = this.#options;

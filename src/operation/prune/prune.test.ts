@@ -162,6 +162,19 @@ describe('prune', () => {
     assert.deepEqual(await kept.copyAll(), before);
   });
 
+  it('records nothing where nothing may be removed', async () => {
+    class AddOnly extends MemoryStorage {
+      override readonly capabilities = { exclusiveCreate: true, remove: false };
+    }
+    const kept = await prepare(new AddOnly());
+    await kept.repository.snapshot([someFile('a')]);
+    await kept.repository.snapshot([someFile('b')]);
+    await assert.rejects(kept.forget(), /it may only be added to from here/);
+    await assert.rejects(kept.prune(), /it may only be added to from here/);
+    assert.equal((await kept.prune(24, { dryRun: true })).marked.objects, 0);
+    assert.equal((await kept.copyAll('keeper/')).size, 0);
+  });
+
   it('refuses to work beside itself', async () => {
     const { kept } = await withGarbage();
     using _ = await kept.session();

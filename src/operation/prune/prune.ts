@@ -83,6 +83,7 @@ class Pruning {
 
   async run(): Promise<PruneResult> {
     const { storage, session, acceptMissing = false, dryRun = false, now, signal } = this.#options;
+    if (!dryRun) session.requireRemoval();
     await this.#list();
     if (!acceptMissing) session.checkComplete(this.#stored);
     if (!dryRun) await finishForgetting(storage, session, this.#stored, signal);
