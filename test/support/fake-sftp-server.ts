@@ -16,7 +16,7 @@ import { SshFailure } from '../../src/storage/ssh-program/ssh-failure.ts';
 /** What a server sends instead of an honest answer: any number of pieces. Undefined: the honest answer. */
 export type Tamper = (
   answer: Buffer,
-  request: { readonly type: number; readonly count: number },
+  request: { readonly type: number; readonly count: number; readonly text: string },
 ) => Buffer[] | undefined;
 
 const { eof, failure, noSuchFile, ok, unsupported } = StatusCode;
@@ -63,7 +63,9 @@ export class FakeSftpServer implements SessionSource {
         for (const packet of splitter.push(chunk)) {
           const type = packet[0]!;
           const honest = this.#answer(packet, handles);
-          const pieces = this.#tamper(honest, { type, count: this.#count++ }) ?? [honest];
+          const pieces = this.#tamper(honest, { type, count: this.#count++, text: firstText(packet) }) ?? [
+            honest,
+          ];
           for (const piece of pieces) line.push(piece);
         }
         done();
@@ -168,6 +170,12 @@ export class FakeSftpServer implements SessionSource {
       (path) => path !== '.' && path.startsWith(base) && !path.slice(base.length).includes('/'),
     );
   }
+}
+
+/** The path, handle or extension that a request begins with. */
+function firstText(packet: Buffer): string {
+  const length = packet.length >= 9 ? packet.readUInt32BE(5) : 0;
+  return packet.subarray(9, 9 + length).toString('latin1');
 }
 
 /** The file with these bytes at that place. Room to grow is left behind it, so that long files cost little. */

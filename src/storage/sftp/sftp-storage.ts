@@ -90,8 +90,9 @@ export class SftpStorage implements Storage {
   ): Promise<SftpStorage> {
     try {
       const session = await connection.session();
-      const canRemove = await mayRemove(session, join(place.folder, incomingFolder, randomName()));
-      const capabilities = { exclusiveCreate: session.offers(hardlinkExtension), remove: canRemove };
+      const absent = join(place.folder, incomingFolder, randomName());
+      const [canRemove, links] = await Promise.all([mayRemove(session, absent), canLink(session, absent)]);
+      const capabilities = { exclusiveCreate: links, remove: canRemove };
       const objects = Math.max(1, Math.min(objectsUnderWay, Math.floor(session.limits.openHandles / 2)));
       return new SftpStorage(place, connection, resume, capabilities, objects);
     } catch (cause) {
@@ -247,7 +248,7 @@ export class SftpStorage implements Storage {
       signal?.throwIfAborted();
       // While the bytes travel. What goes wrong here is met again, and told, when the object is published.
       void this.#makeFolder(first, folderOf(name)).catch(() => {});
-      await uploadFile(body, {
+      const sizeBytes = await uploadFile(body, {
         session: () => this.#connection.session(),
         path: this.#path(upload),
         mode: this.#fileMode,
@@ -256,7 +257,7 @@ export class SftpStorage implements Storage {
         mustCopy,
         signal,
       });
-      const result = await this.#publishPatiently(upload, name, signal);
+      const result = await this.#publishPatiently({ file: upload, sizeBytes }, name, signal);
       void this.#discard(upload);
       return result;
     } catch (error) {
@@ -319,7 +320,7 @@ export class SftpStorage implements Storage {
 
   /** Gives the finished upload its name, over a new connection if need be. */
   async #publishPatiently(
-    upload: string,
+    upload: FinishedUpload,
     name: string,
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
@@ -338,7 +339,7 @@ export class SftpStorage implements Storage {
       }
   }
 
-  async #publish(session: SftpSession, upload: string, name: string): Promise<CreateResult> {
+  async #publish(session: SftpSession, upload: FinishedUpload, name: string): Promise<CreateResult> {
     const folder = folderOf(name);
     await this.#makeFolder(session, folder);
     try {
@@ -355,28 +356,32 @@ export class SftpStorage implements Storage {
     }
   }
 
-  async #link(session: SftpSession, upload: string, file: string): Promise<CreateResult> {
-    const target = this.#path(file);
-    if (session.offers(hardlinkExtension))
-      try {
-        await session.extended(hardlinkExtension, this.#path(upload), target);
-        this.#unsettled.add(folderOf(file));
-        return 'created';
-      } catch (error) {
-        if (!(error instanceof SftpStatusError)) throw error;
-        const existing = await session.lstat(target);
-        if (existing && isRegular(existing)) return 'exists';
-        // The general failure is what a file system without hard links gives; a folder that is missing is told as such.
-        if (existing || !this.capabilities.remove || isStatus(error, StatusCode.noSuchFile)) throw error;
-      }
-    if (await session.lstat(target)) return 'exists';
-    try {
-      await session.rename(this.#path(upload), target);
-    } catch (error) {
-      // Of servers that do not replace, OpenSSH among them, the loser of a race learns no more than that it failed.
-      if (isStatus(error, StatusCode.failure) && (await session.lstat(target))) return 'exists';
-      throw error;
+  async #link(session: SftpSession, upload: FinishedUpload, file: string): Promise<CreateResult> {
+    const from = this.#path(upload.file);
+    const to = this.#path(file);
+    if (this.capabilities.exclusiveCreate) {
+      const { refusal, existing } = await nameAndLook(
+        session.extended(hardlinkExtension, from, to),
+        session,
+        to,
+      );
+      if (!refusal) return this.#created(existing, upload, file);
+      if (existing && isRegular(existing)) return 'exists';
+      // The general failure is what a file system without hard links gives; a folder that is missing is told as such.
+      if (existing || !this.capabilities.remove || isStatus(refusal, StatusCode.noSuchFile)) throw refusal;
     }
+    if (await session.lstat(to)) return 'exists';
+    const { refusal, existing } = await nameAndLook(session.rename(from, to), session, to);
+    if (!refusal) return this.#created(existing, upload, file);
+    // Of servers that do not replace, OpenSSH among them, the loser of a race learns no more than that it failed.
+    if (existing && isStatus(refusal, StatusCode.failure)) return 'exists';
+    throw refusal;
+  }
+
+  /** The upload is about to lose its other name: some servers say that all is done and have done nothing. */
+  #created(found: FileAttributes | undefined, { sizeBytes }: FinishedUpload, file: string): CreateResult {
+    if (!found || !isRegular(found) || found.sizeBytes !== sizeBytes)
+      throw new SftpProtocolError('what it has stored is not there, or not whole');
     this.#unsettled.add(folderOf(file));
     return 'created';
   }
@@ -635,6 +640,12 @@ export class SftpStorage implements Storage {
   }
 }
 
+interface FinishedUpload {
+  /** Below the repository's folder. */
+  readonly file: string;
+  readonly sizeBytes: number;
+}
+
 interface OpenObject {
   readonly handle: Handle;
   readonly attributes: FileAttributes;
@@ -642,6 +653,31 @@ interface OpenObject {
 
 /** Spares the upload of an object that exists. */
 const alreadyThere = new Error('the object is there');
+
+/** Waits for a request that gives a file the name `path`, and looks what is there then, in the same round trip. */
+async function nameAndLook(
+  request: Promise<void>,
+  session: SftpSession,
+  path: string,
+): Promise<{ readonly refusal?: SftpStatusError; readonly existing: FileAttributes | undefined }> {
+  const [done, existing] = await Promise.allSettled([request, session.lstat(path)]);
+  if (existing.status === 'rejected') throw existing.reason;
+  if (done.status === 'fulfilled') return { existing: existing.value };
+  if (!(done.reason instanceof SftpStatusError)) throw done.reason;
+  return { refusal: done.reason, existing: existing.value };
+}
+
+/** False also for a server that offers hard links and says of any that it is made (rclone serve sftp does). */
+async function canLink(session: SftpSession, absentPath: string): Promise<boolean> {
+  if (!session.offers(hardlinkExtension)) return false;
+  try {
+    await session.extended(hardlinkExtension, absentPath, `${absentPath}-link`);
+    return false;
+  } catch (error) {
+    if (error instanceof SftpStatusError) return true;
+    throw error;
+  }
+}
 
 /** Removing what is not there: refused by an account that may not remove, and else answered by "no such file". */
 async function mayRemove(session: SftpSession, absentPath: string): Promise<boolean> {

@@ -3,10 +3,11 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { FakeSftpServer } from '../../../test/support/fake-sftp-server.ts';
 import { concatBytes, equalBytes } from '../../bytes/bytes.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
 import { patientRetries, type RetrySettings } from '../retry/backoff.ts';
 import { RetryingStorage } from '../retry/retrying-storage.ts';
 import { fromFlatName, toFlatName } from './flat-name.ts';
-import { PacketType } from './sftp-packet.ts';
+import { encodePacket, PacketType, StatusCode } from './sftp-packet.ts';
 import { SftpStorage } from './sftp-storage.ts';
 
 const place = { description: 'sftp://fake/', folder: '' };
@@ -47,8 +48,8 @@ test('whatever its parts, an object is stored as it is, from memory and from a s
 test('wherever the connection breaks, a stream is stored whole', async () => {
   const parts = Array.from({ length: 40 }, (_, index) => new Uint8Array(10_000).fill(index));
   const whole = concatBytes(parts);
-  // From the greeting and the first look to the link, which is request 22 where nothing breaks.
-  for (let broken = 2; broken < 25; broken++) {
+  // From the greeting and the first look to the link, which is request 23 where nothing breaks.
+  for (let broken = 3; broken < 26; broken++) {
     let isBroken = false;
     const server: FakeSftpServer = new FakeSftpServer((_, { count }) => {
       if (isBroken || count !== broken) return undefined;
@@ -76,6 +77,31 @@ test('an upload is not continued over what the server has lost', async () => {
   const parts = Array.from({ length: 160 }, () => new Uint8Array(100_000));
   await assert.rejects(async () => await storage.createFromStream('object', reusing(parts)), /lost a part/);
   assert.equal(await storage.stat('object'), undefined);
+  await storage.close();
+});
+
+test('a server that only says that it has stored is found out, whatever it says it can do', async () => {
+  const ok = (id: number): Buffer => encodePacket(PacketType.status, id, [StatusCode.ok, '', '']);
+  // As rclone's server: hard links are all said to be made.
+  const links = new FakeSftpServer((answer, { text }) =>
+    text === 'hardlink@openssh.com' ? [ok(answer.readUInt32BE(5))] : undefined,
+  );
+  const renaming = await SftpStorage.open(place, links);
+  assert.equal(renaming.capabilities.exclusiveCreate, false);
+  await assert.rejects(async () => await renaming.create('object', [Buffer.from('x')]), SalvageError);
+  await renaming.close();
+
+  let isLying = false;
+  const late: FakeSftpServer = new FakeSftpServer((_, { text }) => {
+    if (isLying && text === 'hardlink@openssh.com') late.files.delete('object');
+    return undefined;
+  });
+  const storage = await SftpStorage.open(place, late);
+  isLying = true;
+  await assert.rejects(
+    async () => await storage.create('object', [Buffer.from('x')]),
+    /is not there, or not whole/,
+  );
   await storage.close();
 });
 

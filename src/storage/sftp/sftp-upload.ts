@@ -35,17 +35,17 @@ interface Piece {
 }
 
 /**
- * Writes the bytes of `body` to a new file, many requests under way at a time, and returns when all are there: durably,
- * where the server offers fsync.
+ * Writes the bytes of `body` to a new file, many requests under way at a time, and returns their number when all are
+ * there: durably, where the server offers fsync.
  *
  * With `resume`, a lost connection is opened again and the upload goes on behind the last byte that is known to be on the
  * server's disk: what comes after it is kept until then. So an archive of any size survives any number of lost connections
  * and also a server that starts anew, in bounded memory. What was sent over the lost connection and arrives late is
  * harmless: the same bytes at the same place.
  */
-export async function uploadFile(body: AsyncIterable<Uint8Array>, settings: UploadSettings): Promise<void> {
+export async function uploadFile(body: AsyncIterable<Uint8Array>, settings: UploadSettings): Promise<number> {
   const upload = new SftpUpload(body, settings);
-  await upload.run();
+  return await upload.run();
 }
 
 /** Waits until it is time to connect anew. @throws the error if it is another than a lost connection, or patience is over */
@@ -79,7 +79,7 @@ class SftpUpload {
     this.#settings = settings;
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<number> {
     const { resume, signal } = this.#settings;
     const backoff = resume && new Backoff(resume);
     try {
@@ -87,7 +87,7 @@ class SftpUpload {
         const safeBefore = this.#safeBytes;
         try {
           await this.#attempt();
-          return;
+          return this.#pulledBytes;
         } catch (error) {
           if (!backoff || this.#bodyFailure) throw error;
           if (this.#safeBytes > safeBefore) backoff.reset();
