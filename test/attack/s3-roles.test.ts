@@ -70,7 +70,8 @@ suite('roles of an S3 bucket', needsPeers, () => {
     const LifecycleConfiguration = JSON.parse(readFileSync(join(deploy, 'lifecycle.json'), 'utf8'));
     await owner.send(new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration }));
     await owner.send(new PutObjectCommand({ Bucket, Key: 'web-2/packs/secret', Body: 'of another host' }));
-    await box.shell(`ssh-keygen -q -t ed25519 -N '' -f id; mkdir src; echo precious > src/file`);
+    await box.shell(`for name in id keeper; do ssh-keygen -q -t ed25519 -N '' -f $name; done
+      mkdir src; echo precious > src/file`);
     const made = await works(
       'host',
       'init',
@@ -105,6 +106,14 @@ suite('roles of an S3 bucket', needsPeers, () => {
     await works('restorer', 'restore', 'latest', ...signed, '-i', 'id', '--target', 'restored');
     assert.equal(box.read('restored/src/file').toString(), 'precious\n');
     await works('host', 'backup', 'src');
+    // Not even the keeper's own work destroys anything before the versions have had their time.
+    const forget = await works('keeper', 'forget', ...signed, '--keep-last', '2', '--signing-key', 'keeper');
+    assert.match(forget.stderr, /Forgot 1 snapshot, and kept 2/);
+    await works('keeper', 'prune', ...signed, '--signing-key', 'keeper');
+    await box.shell(`cp allowed both
+      echo "keeper namespaces=\\"salvage-keeper\\" $(cat keeper.pub)" >> both`);
+    const { stderr } = await works('auditor', 'verify', '--allowed-signers', 'both', '--signer', 'web-1');
+    assert.match(stderr, /1 snapshot removed by the keeper, as its signed records say/);
   });
 
   for (const role of roles) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import {
   CreateBucketCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
@@ -51,7 +52,7 @@ suite('a repository at S3', needsPeers, () => {
     await box.shell(`ssh-keygen -q -t ed25519 -N '' -f id`);
     for (let folder = 0; folder < 20; folder++) {
       mkdirSync(box.path(`src/d${folder}`), { recursive: true });
-      for (let file = 0; file < 100; file++)
+      for (let file = 0; file < 60; file++)
         writeFileSync(box.path(`src/d${folder}/f${file}`), randomBytes(20_000));
     }
     writeFileSync(box.path('src/d7/wanted'), 'the one file that is wanted\n');
@@ -149,6 +150,14 @@ suite('a repository at S3', needsPeers, () => {
       troubles,
       Contents.map(() => 'superseded-object'),
     );
+    // With the newest snapshot out of sight the one before it is the latest: not without a word.
+    const last = JSON.parse(
+      (await works(['snapshots', ...signed, '--json'])).stdout.toString().trim().split('\n').at(-1)!,
+    ) as { id: string };
+    for (const file of ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'])
+      await client.send(new DeleteObjectCommand({ Bucket, Key: `web-1/snapshots/${last.id}/${file}` }));
+    const older = await run(['ls', 'latest', ...signed, '-i', 'id', '--state', 'nothing-seen-yet']);
+    assert.match(older.stderr, new RegExp(`Snapshot ${last.id} was removed at`));
   });
 
   test('the commands of docs/manual/storage-s3.md work', async (t) => {
