@@ -80,8 +80,8 @@ suite('archives in storage', needsPeers, () => {
         );
       }
       const opened = `salvage open ${url}/a.tar.zst.age -i id`;
-      await run(`${opened} -C ${name} --allowed-signers allowed --signer host`);
-      await run(`diff -r src ${name}/src`);
+      await run(`${opened} -C opened-${name} --allowed-signers allowed --signer host`);
+      await run(`diff -r src opened-${name}/src`);
       const again = await run(`salvage seal src -R id.pub -o ${url}/a.tar.zst.age --force`, 1);
       assert.match(again.stderr, /there already[^]*never replaced/);
     }
