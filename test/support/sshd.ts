@@ -173,7 +173,7 @@ export class TestSshd {
   /** From another namespace nobody can ask it. */
   async #isListening(): Promise<boolean> {
     if (this.#enter.length > 0) return this.log().includes('Server listening on');
-    return await answers(this.host, this.port);
+    return await greetsAsSsh(this.host, this.port);
   }
 
   #configuration({ confined, config = '' }: SshdOptions): string {
@@ -230,7 +230,8 @@ function idsOf(user: string): [number, number] {
   return [Number(uid), Number(gid)];
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback interface that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };
@@ -240,7 +241,7 @@ async function freePort(): Promise<number> {
 }
 
 /** True if something at the port greets as an SSH server does. */
-async function answers(host: string, port: number): Promise<boolean> {
+export async function greetsAsSsh(host: string, port: number): Promise<boolean> {
   const socket = connect({ host, port });
   try {
     const [greeting] = (await once(socket, 'data')) as [Buffer];
