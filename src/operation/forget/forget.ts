@@ -157,7 +157,8 @@ export async function executeForget(
   for (const { id } of going) await removeSnapshotFiles(storage, id, signal);
   await storage.settle(signal);
   const gone = new Set<string>(going.map(({ id }) => id));
-  session.remember(plan.stored, {
+  // Only what the host has signed: a number that somebody made up would be missed for ever.
+  session.remember(plan.decisions.at(-1)?.snapshot.id, {
     received: Object.fromEntries(Object.entries(plan.received).filter(([id]) => !gone.has(id))),
   });
   return going.map(({ id }) => id);

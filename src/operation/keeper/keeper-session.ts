@@ -146,17 +146,24 @@ export class KeeperSession implements Disposable {
     return record;
   }
 
+  /** The first few numbers of snapshots that are neither there nor forgotten. */
+  missing({ committed }: StoredSnapshots): number[] {
+    const there = new Set(committed.map(({ id }) => sequenceOf(id)));
+    const last = committed.at(-1);
+    const newest = Math.max(this.state.newestSnapshot, last ? sequenceOf(last.id) : 0);
+    const missing: number[] = [];
+    for (let sequence = 1; sequence <= newest && missing.length < 5; sequence++)
+      if (!there.has(sequence) && !this.#forgotten.has(sequence)) missing.push(sequence);
+    return missing;
+  }
+
   /**
    * Checks that each snapshot that ever was is there or was forgotten: what nobody accounts for may have been taken away,
    * or a listing may lack it, and its packs must stay.
    * @throws damaged
    */
-  checkComplete({ committed }: StoredSnapshots): void {
-    const there = new Set(committed.map(({ id }) => sequenceOf(id)));
-    const newest = Math.max(this.state.newestSnapshot, ...there);
-    const missing: number[] = [];
-    for (let sequence = 1; sequence <= newest && missing.length < 5; sequence++)
-      if (!there.has(sequence) && !this.#forgotten.has(sequence)) missing.push(sequence);
+  checkComplete(stored: StoredSnapshots): void {
+    const missing = this.missing(stored);
     if (missing.length === 0) return;
     throw new SalvageError(
       'damaged',
@@ -167,16 +174,22 @@ export class KeeperSession implements Disposable {
     );
   }
 
-  /** Remembers what was seen, at the end of a run that has come to its end. @throws failed */
+  /**
+   * Remembers what was seen, at the end of a run that has come to its end: also the newest snapshot, which is to be there
+   * or forgotten from now on. @throws failed
+   */
   remember(
-    { committed }: StoredSnapshots,
+    newestSnapshot: SnapshotId | undefined,
     more: Partial<Pick<KeeperState, 'received' | 'unlisted'>> = {},
   ): void {
     const newest = this.#records.at(-1);
     this.#file.write({
       ...this.state,
       looked: this.#started.toISOString(),
-      newestSnapshot: Math.max(this.state.newestSnapshot, ...committed.map(({ id }) => sequenceOf(id))),
+      newestSnapshot: Math.max(
+        this.state.newestSnapshot,
+        newestSnapshot === undefined ? 0 : sequenceOf(newestSnapshot),
+      ),
       record: newest ? { number: newest.id.number, digest: newest.digest } : null,
       ...more,
     });

@@ -85,7 +85,11 @@ class Pruning {
     const { storage, session, acceptMissing = false, dryRun = false, now, signal } = this.#options;
     if (!dryRun) session.requireRemoval();
     await this.#list();
-    if (!acceptMissing) session.checkComplete(this.#stored);
+    if (!acceptMissing) {
+      // A listing that is not of one moment may lack one of two snapshots that came while it ran.
+      if (session.missing(this.#stored).length > 0) await this.#list();
+      session.checkComplete(this.#stored);
+    }
     if (!dryRun) await finishForgetting(storage, session, this.#stored, signal);
     this.#stored = withoutForgotten(this.#stored, session);
     this.#referenced = await readReferencedObjects(storage, this.#stored, signal);
@@ -103,7 +107,7 @@ class Pruning {
         : await session.record({ action: 'mark', ...candidates });
     if (!dryRun) {
       await storage.settle(signal);
-      session.remember(this.#stored, { unlisted: this.#unlisted() });
+      session.remember(this.#stored.committed.at(-1)?.id, { unlisted: this.#unlisted() });
     }
     const removableFrom = [...waiting, ...(newMark ? [newMark] : [])].map((mark) =>
       this.#removableFrom(mark).getTime(),
@@ -122,6 +126,7 @@ class Pruning {
   /** Packs first: a snapshot that is committed while this runs is then seen with its list. */
   async #list(): Promise<void> {
     const { storage, signal } = this.#options;
+    for (const known of [this.#objects, this.#snapshotFiles, this.#received]) known.clear();
     for (const prefix of [packsPrefix, indexPrefix])
       for await (const stat of storage.list(prefix, signal)) {
         const role = roleOf(stat.name);
