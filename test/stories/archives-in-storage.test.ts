@@ -46,7 +46,7 @@ suite('archives in storage', needsPeers, () => {
     };
     box.write('rclone.conf', '[disk]\ntype = local\n');
     for (let index = 0; index < 30; index++) box.write(`src/d${index % 3}/f${index}`, `content ${index}\n`);
-    box.write('src/noise', randomBytes(16_000_000));
+    box.write('src/noise', randomBytes(6_000_000));
     await run(
       'ssh-keygen -q -t ed25519 -N "" -f id; ssh-keygen -q -t ed25519 -N "" -f signer; echo "host $(cat signer.pub)" > allowed',
     );
