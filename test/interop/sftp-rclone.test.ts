@@ -18,7 +18,7 @@ test("objects go to rclone's SFTP server and come back", needsPeers, async (t) =
   mkdirSync(box.path('data'));
   const port = await freePort();
   const server = spawn(
-    'rclone',
+    '/usr/bin/rclone',
     [
       'serve',
       'sftp',
