@@ -11,6 +11,7 @@ import { formatDuration } from '../../ui/duration.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
 import { ensureSigningKey } from '../ensure-signing-key.ts';
+import { keepProcessSmall } from '../keep-process-small.ts';
 import { passphraseRequester, type IdentityFlag } from '../key-flags.ts';
 import { parseDuration } from '../parse-duration.ts';
 import { parseSize } from '../parse-size.ts';
@@ -74,6 +75,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   });
   const snapshot = await reader.open(options.snapshot);
   const scratch = makeScratch(options.scratch ?? tmpdir());
+  keepProcessSmall();
   const progress = terminal.startProgress('restoring');
   let result: DrillResult;
   try {
