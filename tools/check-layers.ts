@@ -3,10 +3,11 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
-const base = ['errors', 'bytes', 'clock'];
+const base = ['errors', 'bytes', 'clock', 'bundle'];
 const pure = ['age', 'ssh', 'tar', 'chunker', 'compression', 'posix', 'storage'];
 const middle = ['repository', 'source', 'keys'];
 const layers: Record<string, string[]> = {
+  bundle: [],
   errors: [],
   bytes: ['errors'],
   clock: [],
@@ -22,8 +23,9 @@ const layers: Record<string, string[]> = {
   source: [...base, ...pure],
   keys: [...base, 'age', 'ssh'],
   operation: [...base, ...pure, 'repository', 'source', 'keys'],
+  configuration: [...base, ...pure, ...middle, 'operation'],
   ui: base,
-  cli: [...base, ...pure, ...middle, 'operation', 'pkcs11', 'ui'],
+  cli: [...base, ...pure, ...middle, 'operation', 'configuration', 'pkcs11', 'ui'],
 };
 
 const root = join(import.meta.dirname, '..');
