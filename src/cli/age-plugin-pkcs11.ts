@@ -64,10 +64,12 @@ function pinSource(env: NodeJS.ProcessEnv): PassphraseSource | undefined {
   return sources[0];
 }
 
-try {
-  process.exit(await main(process.argv.slice(2)));
-} catch (error) {
-  if (!(error instanceof SalvageError)) throw error;
-  process.stderr.write(`age-plugin-pkcs11: ${error.message}\n`);
-  process.exit(error.code === 'usage' ? 2 : 1);
-}
+// Not awaited: a bundle of this file is CommonJS.
+void main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    if (!(error instanceof SalvageError)) throw error;
+    process.stderr.write(`age-plugin-pkcs11: ${error.message}\n`);
+    process.exit(error.code === 'usage' ? 2 : 1);
+  },
+);

@@ -1,9 +1,9 @@
-import { fileURLToPath } from 'node:url';
 import { AgePlugins } from '../age/plugin/age-plugins.ts';
 import type { PluginUi } from '../age/plugin/plugin-ui.ts';
 import type { RequestPassphrase } from '../age/recipient.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import type { CliContext } from './context.ts';
+import { pluginCommand } from './plugin-program.ts';
 
 /** How often somebody may press a key that was not offered. */
 const mostTries = 3;
@@ -16,7 +16,7 @@ export function agePlugins(requestPassphrase: RequestPassphrase, context: CliCon
   return new AgePlugins({
     env: context.env,
     ui: new TerminalPluginUi(requestPassphrase, context),
-    bundled: { pkcs11: [process.execPath, fileURLToPath(new URL('age-plugin-pkcs11.ts', import.meta.url))] },
+    bundled: { pkcs11: pluginCommand() },
     signal: context.signal,
   });
 }

@@ -57,4 +57,5 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-process.exit(await main(process.argv.slice(2)));
+// Not awaited: a bundle of this file is CommonJS.
+void main(process.argv.slice(2)).then((code) => process.exit(code));

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import type koffiModule from 'koffi';
+import { loadKoffi } from '../bundle/load-koffi.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import {
   attribute,
@@ -63,7 +63,7 @@ class Module implements Cryptoki {
 
   constructor(path: string) {
     this.#path = path;
-    this.#koffi = createRequire(import.meta.url)('koffi') as typeof koffiModule;
+    this.#koffi = loadKoffi();
     try {
       const getFunctionList = this.#koffi.load(path).func('C_GetFunctionList', 'uint64', ['void *']);
       const out = memory(wordBytes);

@@ -1,7 +1,6 @@
 import { constants as fs } from 'node:fs';
-import { createRequire } from 'node:module';
 import { constants as os } from 'node:os';
-import type koffiModule from 'koffi';
+import { loadKoffi } from '../bundle/load-koffi.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { SystemCallError } from './system-call-error.ts';
 
@@ -212,10 +211,6 @@ function load(): SystemCalls {
   for (const [name, [result, ...parameters]] of Object.entries(signatures))
     calls[name] = library.func(name, result, parameters);
   return calls as unknown as SystemCalls;
-}
-
-function loadKoffi(): typeof koffiModule {
-  return createRequire(import.meta.url)('koffi') as typeof koffiModule;
 }
 
 /**

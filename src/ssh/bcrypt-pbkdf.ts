@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import { startWorker } from '../bundle/start-worker.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import type { BcryptJob } from './bcrypt-worker.ts';
 
@@ -39,7 +39,7 @@ export async function bcryptPbkdf(
 async function runWorker(job: BcryptJob, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<readonly Uint8Array[]>();
-  const worker = new Worker(new URL('./bcrypt-worker.ts', import.meta.url), { workerData: job });
+  const worker = startWorker(new URL('./bcrypt-worker.ts', import.meta.url), { workerData: job });
   worker.once('message', resolve);
   worker.once('error', reject);
   worker.once('exit', () => reject(new Error('the bcrypt worker ended without an answer')));

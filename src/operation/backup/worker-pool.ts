@@ -1,4 +1,5 @@
-import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
+import { startWorker } from '../../bundle/start-worker.ts';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
 import { Outbox, type InboxEnd } from './inbox.ts';
 import type {
@@ -133,7 +134,7 @@ export class WorkerPool {
     const { port1, port2 } = new MessageChannel();
     const state = new SharedArrayBuffer(8);
     const inbox: InboxEnd = { port: port2, state };
-    const worker = new Worker(new URL('./backup-worker.ts', import.meta.url), {
+    const worker = startWorker(new URL('./backup-worker.ts', import.meta.url), {
       workerData: { ...this.#options.setup, inbox },
       transferList: [port2],
       resourceLimits: heapLimits,

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startWorker } from '../../bundle/start-worker.ts';
 import type { Compression } from '../../compression/compression.ts';
 import type { Batch, SealedBatch, SealRequest } from './batch.ts';
 
@@ -44,7 +45,7 @@ export class SealThreads {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL('./seal-worker.ts', import.meta.url), {
+    const worker = startWorker(new URL('./seal-worker.ts', import.meta.url), {
       workerData: this.#workerData,
       // Everything large is outside the heap; a small one keeps the whole process small.
       resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 },

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startWorker } from '../../bundle/start-worker.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { grantAccess, type GrantedAccess, type ObjectAccess } from './object-service.ts';
 
@@ -41,7 +42,7 @@ export class WorkerPool<Job, Answer> {
     for (let index = 0; index < count; index++) {
       const granted = grantAccess(storage, signal);
       const workerData: PoolWorkerData<unknown> = { objects: granted.access, settings };
-      const worker = new Worker(file, {
+      const worker = startWorker(file, {
         workerData,
         transferList: [...granted.transfer],
         // Everything large is outside the heap; a small one keeps the whole process small.
