@@ -5,22 +5,38 @@
 stamp="$root/node_modules/.salvage-lock"
 stamp_dev="$root/node_modules/.salvage-lock-dev"
 if [ "${SALVAGE_WITH_DEV:-}" = 1 ]; then want=$stamp_dev; else want=$stamp; fi
-# Where the development dependencies were brought in they stay.
-if [ "$want" = "$stamp_dev" ] || [ -e "$stamp_dev" ]; then omit=''; else omit='--omit=dev'; fi
 
-if ! cmp -s "$root/package-lock.json" "$want"; then
+bring_in() {
+  # Where the development dependencies were brought in they stay.
+  if [ "$want" = "$stamp_dev" ] || [ -e "$stamp_dev" ]; then omit=''; else omit='--omit=dev'; fi
   if ! command -v npm >/dev/null 2>&1; then
     echo "salvage: npm is missing. It brings in the pinned Node once: apt-get install npm" >&2
-    exit 1
+    return 1
   fi
   echo "salvage: bringing in the pinned Node and the locked dependencies (once)…" >&2
   if ! log=$(cd "$root" && npm ci $omit --ignore-scripts --no-audit --no-fund --loglevel=error 2>&1); then
     printf '%s\n' "$log" >&2
     echo "salvage: npm ci failed in $root; the lines above say why." >&2
-    exit 1
+    return 1
   fi
   cp "$root/package-lock.json" "$stamp"
-  [ -z "$omit" ] && cp "$root/package-lock.json" "$stamp_dev"
+  if [ -z "$omit" ]; then cp "$root/package-lock.json" "$stamp_dev"; fi
+}
+
+if ! cmp -s "$root/package-lock.json" "$want"; then
+  # One at a time: two would take the modules away from under each other. The lock of a process that is gone counts for nothing.
+  lock=$root/.bringing-in
+  until mkdir "$lock" 2>/dev/null; do
+    owner=$(cat "$lock/pid" 2>/dev/null || true)
+    if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then rm -rf "$lock"; else sleep 1; fi
+  done
+  echo $$ >"$lock/pid"
+  trap 'rm -rf "$lock"' EXIT
+  trap 'exit 130' INT TERM HUP
+  # Whoever was first has done it for all.
+  if ! cmp -s "$root/package-lock.json" "$want"; then bring_in || exit 1; fi
+  rm -rf "$lock"
+  trap - EXIT INT TERM HUP
 fi
 
 node=''

@@ -286,6 +286,7 @@ class BackupRun {
       journal.clear();
       return { snapshot: id, storedBytes, packsStored: store.stored };
     } finally {
+      index.discard();
       blobs.close();
     }
   }

@@ -3,17 +3,18 @@ import { encodeIndexedPack, type IndexedPack } from '../../repository/index-obje
 import type { IndexId } from '../../repository/ids.ts';
 import { indexName } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
-import { PackWriter } from '../../repository/pack/pack-writer.ts';
+import { PackWriter, type PackPadding } from '../../repository/pack/pack-writer.ts';
+import { ObjectStaging } from '../../storage/staged-object.ts';
 import type { Storage } from '../../storage/storage.ts';
 
-/** Writes the index objects of a run (docs/design/format.md "Index objects") as its packs get stored; holds one at most. */
+/** Writes the index objects of a run (docs/design/format.md "Index objects") as its packs get stored; holds one at most, and only where it cannot go to a file. */
 export class IndexWriter {
   readonly #storage: Storage;
   readonly #createEnvelope: () => Promise<Envelope>;
   readonly #signal: AbortSignal;
   readonly #written: IndexId[] = [];
   #queue: Promise<void> = Promise.resolve();
-  #writer: PackWriter | undefined;
+  #open: { readonly writer: PackWriter; readonly staging: ObjectStaging } | undefined;
   storedBytes = 0;
 
   /** Envelopes for the recipients and the host's own index key. */
@@ -34,22 +35,36 @@ export class IndexWriter {
   /** The names of all index objects, when all are stored. */
   async finish(): Promise<readonly IndexId[]> {
     await this.#queue;
-    if (this.#writer) await this.#store('last');
+    if (this.#open) await this.#store('last');
     return this.#written;
   }
 
-  async #add(pack: IndexedPack): Promise<void> {
-    this.#writer ??= new PackWriter(await this.#createEnvelope());
-    const lines = encodeIndexedPack(pack);
-    for (let at = 0; at < lines.length; at += limits.sharedFrame)
-      this.#writer.add(lines.subarray(at, at + limits.sharedFrame));
-    if (this.#writer.isFull) await this.#store('full');
+  /** Gives up an object that is not stored: to be called however the run ends. */
+  discard(): void {
+    this.#open?.staging.discard();
   }
 
-  async #store(padding: 'full' | 'last'): Promise<void> {
-    const { id, parts, sizeBytes } = this.#writer!.finish(padding);
-    this.#writer = undefined;
-    await this.#storage.create(indexName(id), parts, this.#signal);
+  async #add(pack: IndexedPack): Promise<void> {
+    this.#open ??= await this.#begin();
+    const { writer } = this.#open;
+    const lines = encodeIndexedPack(pack);
+    for (let at = 0; at < lines.length; at += limits.sharedFrame)
+      writer.add(lines.subarray(at, at + limits.sharedFrame));
+    if (writer.isFull) await this.#store('full');
+  }
+
+  async #begin(): Promise<{ readonly writer: PackWriter; readonly staging: ObjectStaging }> {
+    const envelope = await this.#createEnvelope();
+    const staging = new ObjectStaging(this.#storage.stageSpec);
+    const writer = new PackWriter(envelope, { takeParts: (parts) => staging.append(parts) });
+    return { writer, staging };
+  }
+
+  async #store(padding: PackPadding): Promise<void> {
+    const { writer, staging } = this.#open!;
+    this.#open = undefined;
+    const { id, sizeBytes } = writer.finish(padding);
+    await this.#storage.createStaged(staging.finish(indexName(id)), this.#signal);
     this.#written.push(id);
     this.storedBytes += sizeBytes;
   }
