@@ -8,7 +8,12 @@ import type { Storage } from '../storage/storage.ts';
 import { formatDuration } from '../ui/duration.ts';
 import { formatTable } from '../ui/table.ts';
 import type { CliContext } from './context.ts';
-import { readAllowedSigners, readTrustedKeeper, type SignerFlags } from './signer-options.ts';
+import {
+  readAllowedSigners,
+  readRevokedSigners,
+  readTrustedKeeper,
+  type SignerFlags,
+} from './signer-options.ts';
 import { stateFolder } from './state-folder.ts';
 
 export interface FleetFlags extends SignerFlags {
@@ -51,7 +56,14 @@ export async function checkFleet(
     throw new SalvageError('no-repository', `Cannot find a repository below "${flags.root}": there is none`);
   const findings = await verifyFleet(
     members,
-    { allowedSigners, keeper: readTrustedKeeper(flags, context), heads, readShare, atOnce },
+    {
+      allowedSigners,
+      revoked: readRevokedSigners(flags),
+      keeper: readTrustedKeeper(flags, context),
+      heads,
+      readShare,
+      atOnce,
+    },
     {
       onTrouble: (name, { message }) => terminal.warning(`${name}: ${message}`),
       onDone({ name, error }) {

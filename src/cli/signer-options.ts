@@ -4,10 +4,11 @@ import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { readPublicFile } from '../keys/key-file.ts';
 import { keyPaths } from '../keys/key-paths.ts';
-import { keeperNamespace } from '../operation/keeper/keeper-records.ts';
+import { keeperNamespace, rewrapNamespace } from '../operation/keeper/keeper-records.ts';
 import { snapshotNamespace, type TrustedSigners } from '../operation/reading/signed-snapshot.ts';
-import { parseAllowedSigners, type AllowedSigner } from '../ssh/allowed-signers.ts';
+import { parseAllowedSigners, parseRevokedKeys, type AllowedSigner } from '../ssh/allowed-signers.ts';
 import { matchesPatternList } from '../ssh/pattern-list.ts';
+import type { PublicKey } from '../ssh/public-key.ts';
 import { escapeForTerminal } from '../ui/escape.ts';
 import type { CliContext } from './context.ts';
 
@@ -16,6 +17,7 @@ export interface SignerFlags {
   readonly allowedSigners?: string;
   readonly signer?: string;
   readonly keeper?: string;
+  readonly revokedSigners?: string;
 }
 
 const maxListBytes = 16 * 1024 * 1024;
@@ -27,7 +29,11 @@ export function addSignerFlags(program: Command): void {
       '--allowed-signers <file>',
       'who may sign: a file as ssh-keygen(1) describes it (default: allowed_signers among your keys, if it is there)',
     )
-    .option('--signer <principal>', 'the host that must have signed, as the file lists it');
+    .option('--signer <principal>', 'the host that must have signed, as the file lists it')
+    .option(
+      '--revoked-signers <file>',
+      'keys whose signatures count for nothing, whenever they were made: one public key to a line',
+    );
 }
 
 /** Adds the flag that says whose records of removal to trust. */
@@ -39,7 +45,18 @@ export function addKeeperFlag(program: Command): void {
 }
 
 /** Whom the flags say to trust, or undefined. @throws usage */
-export function readTrustedSigners(
+export function readTrustedSigners(flags: SignerFlags, context: CliContext): TrustedSigners | undefined {
+  const trusted = withoutRevoked(flags, chooseSigner(flags, context));
+  if (trusted || flags.revokedSigners === undefined) return trusted;
+  // Whoever names revoked keys wants signatures to be checked.
+  throw new SalvageError(
+    'usage',
+    'Cannot check signatures: --revoked-signers was given, and nobody said whose signatures to trust',
+    { hint: 'give --allowed-signers FILE and --signer HOST' },
+  );
+}
+
+function chooseSigner(
   { allowedSigners, signer }: SignerFlags,
   context: CliContext,
 ): TrustedSigners | undefined {
@@ -76,7 +93,11 @@ export function readTrustedSigners(
  * Whose records of removal to believe: the keeper that is named, or the only one that the file lists for just that. Never
  * a host that may sign anything: undefined if there is no such line. @throws usage
  */
-export function readTrustedKeeper(
+export function readTrustedKeeper(flags: SignerFlags, context: CliContext): TrustedSigners | undefined {
+  return withoutRevoked(flags, chooseKeeper(flags, context));
+}
+
+function chooseKeeper(
   { allowedSigners, keeper }: SignerFlags,
   context: CliContext,
 ): TrustedSigners | undefined {
@@ -88,9 +109,11 @@ export function readTrustedKeeper(
   }
   const listed = readList(path);
   if (keeper !== undefined) return { allowedSigners: listed, principal: keeper };
+  // A restorer, whose key may sign no more than what was rewrapped, goes by the keeper's name as well.
   const keepers = listed.filter(
     ({ namespaces = '*' }) =>
-      matchesPatternList(keeperNamespace, namespaces) && !matchesPatternList(snapshotNamespace, namespaces),
+      [keeperNamespace, rewrapNamespace].some((name) => matchesPatternList(name, namespaces)) &&
+      !matchesPatternList(snapshotNamespace, namespaces),
   );
   const names = principalsOf(keepers);
   const [only] = names;
@@ -108,6 +131,15 @@ export function readAllowedSigners(
 ): AllowedSigner[] | undefined {
   const path = allowedSigners ?? configuredSigners(context);
   return path === undefined ? undefined : readList(path);
+}
+
+/** The keys that --revoked-signers names. @throws bad-key, failed */
+export function readRevokedSigners({ revokedSigners }: SignerFlags): PublicKey[] {
+  return revokedSigners === undefined ? [] : parseRevokedKeys(readPublicFile(revokedSigners, maxListBytes));
+}
+
+function withoutRevoked(flags: SignerFlags, trusted: TrustedSigners | undefined): TrustedSigners | undefined {
+  return trusted && { ...trusted, revoked: readRevokedSigners(flags) };
 }
 
 function readList(path: string): AllowedSigner[] {
