@@ -145,6 +145,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'split a private key into shares on paper, join them, or print it',
     load: () => import('./commands/key.ts'),
   },
+  config: {
+    group: 'operations',
+    summary: 'check salvage.toml, and show what is wrong in it',
+    load: () => import('./commands/config.ts'),
+  },
   status: {
     group: 'operations',
     summary: 'show all repositories below a place: age, soundness, last drill',

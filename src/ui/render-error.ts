@@ -6,9 +6,14 @@ type ApplyStyle = (style: Parameters<typeof styleText>[0], text: string) => stri
 
 const maxCauses = 8;
 
-/** The user's problem: `salvage: MESSAGE`, the hint on the next line, and with `verbose` the chain of causes. */
+/**
+ * The user's problem: `salvage: MESSAGE`, the lines of `details.excerpt` if a file is what is wrong, the hint on the next
+ * line, and with `verbose` the chain of causes.
+ */
 export function renderError(error: SalvageError, verbose: boolean, style: ApplyStyle): string[] {
   const lines = [`${style('red', 'salvage:')} ${escapeForTerminal(error.message)}`];
+  const { excerpt } = error.details;
+  if (typeof excerpt === 'string') lines.push(...excerpt.split('\n').map((line) => escapeForTerminal(line)));
   if (error.hint !== undefined) lines.push(`${style('cyan', 'hint:')} ${escapeForTerminal(error.hint)}`);
   if (verbose) {
     for (const cause of causesOf(error))
