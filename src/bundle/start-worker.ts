@@ -7,7 +7,9 @@ import { assetPath, isBundled, readAsset } from './read-asset.ts';
  * in a bundle their code is an asset.
  */
 export function startWorker(module: URL, options: WorkerOptions): Worker {
-  if (!isBundled) return new Worker(module, options);
-  if (!isSea()) return new Worker(assetPath(module), options);
-  return new Worker(Buffer.from(readAsset(module)).toString(), { ...options, eval: true });
+  // Else Node hands our own standard output and error to the thread and makes them non-blocking where they are pipes.
+  const all: WorkerOptions = { ...options, stdout: true, stderr: true };
+  if (!isBundled) return new Worker(module, all);
+  if (!isSea()) return new Worker(assetPath(module), all);
+  return new Worker(Buffer.from(readAsset(module)).toString(), { ...all, eval: true });
 }

@@ -9,7 +9,7 @@ import type { WorkerFailure } from './worker-failure.ts';
 export async function runWorker(module: URL, workerData: unknown, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
   // Streams of its own, unused: to share ours, Node would open them, and that makes our pipes non-blocking.
-  const worker = startWorker(module, { workerData, stdout: true, stderr: true });
+  const worker = startWorker(module, { workerData });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const abort = (): void => {
     worker.unref();
