@@ -1,12 +1,18 @@
-// Bundles the program into CommonJS files without dependencies but Node: salvage.cjs, one file for each worker thread, and the
-// files that the source reads from beside itself. The single executable and the npm package are both made of them.
+// Bundles the program into CommonJS files without dependencies but Node: salvage.cjs, one file for each worker thread and each
+// large package, and the files that the source reads from beside itself. The single executable and the npm package are both
+// made of them. Nothing is minified: what runs with a user's rights should be readable.
 import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 
 export const root: string = join(import.meta.dirname, '..');
 export const dist: string = join(root, 'dist');
+
+/** Kept out of the main file, which starts in two thirds of the time without it. */
+const largePackages = ['@aws-sdk/client-s3'];
+/** What `src/bundle/` loads otherwise: the assets that it names are none. */
+const notScanned = ['src/bundle/', 'src/cli/plugin-program.ts'];
 
 /** Fills `folder` anew. Returns the names of its files: the program first, then the assets. */
 export async function bundle(folder: string): Promise<[program: string, ...assets: string[]]> {
@@ -15,20 +21,14 @@ export async function bundle(folder: string): Promise<[program: string, ...asset
   const found = assetsOfSource();
   const workers = found.filter((file) => file.endsWith('-worker.ts'));
   const copied = found.filter((file) => !workers.includes(file));
-  const { metafile } = await build({
+  const options = {
     absWorkingDir: root,
-    entryPoints: [
-      { in: 'src/cli/bundled.ts', out: 'salvage' },
-      ...workers.map((file) => ({ in: file, out: basename(file, '.ts') })),
-    ],
     outdir: folder,
     outExtension: { '.js': '.cjs' },
     bundle: true,
     platform: 'node',
     format: 'cjs',
     target: 'node24.7',
-    charset: 'utf8',
-    // Readable, as what runs with a user's rights should be; comments of licences stay.
     legalComments: 'inline',
     // src/bundle/ knows what these mean.
     define: {
@@ -38,27 +38,36 @@ export async function bundle(folder: string): Promise<[program: string, ...asset
     },
     metafile: true,
     logLevel: 'error',
-    logOverride: { 'empty-import-meta': 'error' },
+  } as const satisfies BuildOptions;
+  const own = await build({
+    ...options,
+    entryPoints: [
+      { in: 'src/cli/bundled.ts', out: 'salvage' },
+      ...workers.map((file) => ({ in: file, out: basename(file, '.ts') })),
+    ],
+    plugins: [keepApart],
   });
-  const outside = Object.values(metafile.outputs)
-    .flatMap(({ imports }) => imports)
-    .filter(({ path, external }) => external === true && !isBuiltin(path));
-  if (outside.length > 0)
-    throw new Error(`the bundle would need ${outside.map(({ path }) => path).join(', ')} when it runs`);
+  const large = await build({
+    ...options,
+    entryPoints: largePackages.map((name) => ({ in: name, out: basename(assetOf(name), '.cjs') })),
+  });
+  refuseNeeds([own.metafile, large.metafile]);
   for (const file of copied) copyFileSync(join(root, file), join(folder, basename(file)));
   return [
     'salvage.cjs',
     ...workers.map((file) => `${basename(file, '.ts')}.cjs`),
+    ...largePackages.map(assetOf),
     ...copied.map((file) => basename(file)),
   ];
 }
 
-/** Every file that is named by `new URL('./file', import.meta.url)`, but for the program's own starts. */
+/** Every file that the source names by `new URL('./file', import.meta.url)`. */
 function assetsOfSource(): string[] {
   const files = new Set<string>();
   for (const source of globSync('src/**/*.ts', { cwd: root }).toSorted()) {
-    if (source.endsWith('.test.ts') || elsewhere.has(source)) continue;
+    if (source.endsWith('.test.ts') || notScanned.some((path) => source.startsWith(path))) continue;
     const text = readFileSync(join(root, source), 'utf8');
+    if (/new Worker\(/.test(text)) throw new Error(`${source} starts a thread without startWorker`);
     for (const [, name] of text.matchAll(/new URL\(\s*'\.\/([^']+)',\s*import\.meta\.url/g))
       files.add(join(dirname(source), name!));
   }
@@ -68,10 +77,30 @@ function assetsOfSource(): string[] {
   return [...files];
 }
 
-/** These name files that a bundle gets from elsewhere: koffi's native code, the plugin's program. */
-const elsewhere = new Set([
-  'src/bundle/load-koffi.ts',
-  'src/cli/plugin-program.ts',
-  'src/bundle/read-asset.ts',
-  'src/bundle/start-worker.ts',
-]);
+/** In place of a large package: a module that loads its asset when it is first imported. */
+const keepApart: Plugin = {
+  name: 'keep large packages apart',
+  setup(build) {
+    const exactly = largePackages.map((name) => RegExp.escape(name)).join('|');
+    build.onResolve({ filter: new RegExp(`^(?:${exactly})$`) }, ({ path }) => ({ path, namespace: 'large' }));
+    build.onLoad({ filter: /./, namespace: 'large' }, ({ path }) => ({
+      contents: `module.exports = require('./src/bundle/load-package.ts')
+        .loadPackage(new URL('./${assetOf(path)}', import.meta.url));`,
+      resolveDir: root,
+    }));
+  },
+};
+
+function assetOf(packageName: string): string {
+  return `${packageName.replace('@', '').replaceAll('/', '-')}.cjs`;
+}
+
+/** @throws if there would be no Node program without packages */
+function refuseNeeds(metafiles: readonly Metafile[]): void {
+  const needs = metafiles
+    .flatMap(({ outputs }) => Object.values(outputs))
+    .flatMap(({ imports }) => imports)
+    .filter(({ path, external }) => external === true && !isBuiltin(path))
+    .map(({ path }) => path);
+  if (needs.length > 0) throw new Error(`the bundle would need ${needs.join(', ')} when it runs`);
+}
