@@ -18,11 +18,22 @@ export interface Envelope {
  * @throws bad-key if there is no recipient, or if they may not stand in one file (C2SP age-plugin.md "labels")
  */
 export async function createEnvelope(recipients: readonly Recipient[]): Promise<Envelope> {
+  const fileKey = generateFileKey();
+  return { fileKey, header: await wrapAgain(fileKey, recipients) };
+}
+
+/**
+ * A header that hands the secret of a file to these recipients; before the payload of the same file it makes a file of the
+ * same content for them. @throws as `createEnvelope`
+ */
+export async function wrapAgain(
+  fileKey: Uint8Array,
+  recipients: readonly Recipient[],
+): Promise<Uint8Array<ArrayBuffer>> {
   if (recipients.length === 0)
     throw new SalvageError('bad-key', 'Cannot encrypt: no recipient is given', {
       hint: 'Name at least one public key, with -r or in a file with -R.',
     });
-  const fileKey = generateFileKey();
   const stanzas: Stanza[] = [];
   let labels: string[] | undefined;
   for (const recipient of recipients) {
@@ -32,7 +43,7 @@ export async function createEnvelope(recipients: readonly Recipient[]): Promise<
     if (own.join('\n') !== labels.join('\n')) throw incompatible(labels, own);
     stanzas.push(...wrapped.stanzas);
   }
-  return { fileKey, header: encodeHeader(stanzas, fileKey) };
+  return encodeHeader(stanzas, fileKey);
 }
 
 /**

@@ -150,6 +150,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'check salvage.toml, and show what is wrong in it',
     load: () => import('./commands/config.ts'),
   },
+  recipients: {
+    group: 'keys',
+    summary: 'list, add or retire keys of a repository; rewrap for others',
+    load: () => import('./commands/recipients.ts'),
+  },
   status: {
     group: 'operations',
     summary: 'show all repositories below a place: age, soundness, last drill',

@@ -9,6 +9,7 @@ import {
 } from '../operation/open-repository.ts';
 import { openSnapshot, type OpenSnapshot } from '../operation/open-snapshot.ts';
 import { describeRemoval, listRemovedSnapshots } from '../operation/reading/removed-snapshots.ts';
+import { RewrappedObjects, type RewrapTrust } from '../operation/reading/rewrapped-objects.ts';
 import { SealedObjects } from '../operation/reading/sealed-objects.ts';
 import {
   readSignedSnapshot,
@@ -30,7 +31,13 @@ import {
 } from './key-flags.ts';
 import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from './repository-options.ts';
 import { resolveIdentities } from './resolve-keys.ts';
-import { addSignerFlags, readTrustedSigners, type SignerFlags } from './signer-options.ts';
+import {
+  addKeeperFlag,
+  addSignerFlags,
+  readTrustedKeeper,
+  readTrustedSigners,
+  type SignerFlags,
+} from './signer-options.ts';
 import { stateFolder } from './state-folder.ts';
 
 /** What addReadingFlags puts among the options of a command. */
@@ -44,6 +51,7 @@ export function addReadingFlags(program: Command): IdentityFlag[] {
   const identities = addIdentityFlags(program);
   addPassphraseFlags(program);
   addSignerFlags(program);
+  addKeeperFlag(program);
   program.option(
     '--state <folder>',
     'where the newest snapshots seen are remembered (default: $XDG_STATE_HOME/salvage/heads)',
@@ -81,7 +89,21 @@ export class RepositoryReader {
     this.trusted = readTrustedSigners(flags, context);
     this.heads = new RememberedHeads(flags.state ?? stateFolder('heads', context));
     this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);
-    this.objects = new SealedObjects(this.storage, this.identities, context.signal);
+    const rewrapped = new RewrappedObjects(storage, this.#rewrapTrust(flags), context.signal);
+    this.objects = new SealedObjects(storage, this.identities, context.signal, rewrapped);
+  }
+
+  /** Whose records of rewrapping stand for what a host signed. Who does not check hosts has nobody checked. */
+  #rewrapTrust(flags: ReadingFlags): RewrapTrust {
+    if (!this.trusted) return 'anybody';
+    if (flags.keeper !== undefined) return readTrustedKeeper(flags, this.#context) ?? 'nobody';
+    try {
+      return readTrustedKeeper(flags, this.#context) ?? 'nobody';
+    } catch (error) {
+      // More than one is listed: that must not keep anybody from reading what was never rewrapped.
+      if (error instanceof SalvageError && error.code === 'usage') return 'nobody';
+      throw error;
+    }
   }
 
   /** @throws usage if no identity was given */

@@ -1,4 +1,4 @@
-import type { PackId } from '../repository/ids.ts';
+import type { ObjectDigest, PackId } from '../repository/ids.ts';
 import { packName, snapshotFileName } from '../repository/layout.ts';
 import { damagedObject } from '../repository/damage.ts';
 import { limits } from '../repository/limits.ts';
@@ -13,6 +13,7 @@ import { TreeDecoder, type TreeRecord } from '../repository/tree/tree-decoder.ts
 import { compareTreePaths, isBelow } from '../repository/tree/tree-path.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readDigested } from './reading/read-object.ts';
+import { mayBeRewrapped } from './reading/rewrapped-objects.ts';
 import type { SealedObjects } from './reading/sealed-objects.ts';
 import type { SignedSnapshot } from './reading/signed-snapshot.ts';
 
@@ -124,8 +125,26 @@ export async function openSnapshot(
   objects: SealedObjects,
   signal?: AbortSignal,
 ): Promise<OpenSnapshot> {
-  const name = snapshotFileName(signed.id, 'root.age');
-  const sealed = await readDigested(storage, name, limits.storedObject, signed.checksums.root, signal);
-  const document = await objects.openDocument(name, sealed, limits.rootJson);
+  const document = await readRoot(storage, signed, objects, signal);
   return new OpenSnapshot(signed, decodeSnapshotRoot(document, undefined, signed.id), objects);
+}
+
+async function readRoot(
+  storage: Storage,
+  { id, checksums }: SignedSnapshot,
+  objects: SealedObjects,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const read = async (name: string, digest: ObjectDigest): Promise<Uint8Array> => {
+    const sealed = await readDigested(storage, name, limits.storedObject, digest, signal);
+    return await objects.openDocument(name, sealed, limits.rootJson);
+  };
+  try {
+    return await read(snapshotFileName(id, 'root.age'), checksums.root);
+  } catch (error) {
+    // Nothing but the record says that the other one has the same content: it was signed, like the snapshot itself.
+    const other = mayBeRewrapped(error) ? await objects.rewrapped?.locateDigest(checksums.root) : undefined;
+    if (other === undefined) throw error;
+    return await read(packName(other), other);
+  }
 }

@@ -12,6 +12,15 @@ export interface LockPolicy {
   readonly days: number;
 }
 
+/** The recipients were others before. */
+export interface RecipientChange {
+  /** The number of the first snapshot that was made after it. */
+  readonly since: number;
+  /** As written for -r. */
+  readonly added: readonly string[];
+  readonly retired: readonly string[];
+}
+
 /**
  * What a host knows of a repository that it backs up to; a file of mode 0600 on the host, never in the repository. Its
  * secrets (index key, chunker seed, and the signing key that it names) open no content.
@@ -24,6 +33,8 @@ export interface HostConfiguration {
   readonly name: string;
   /** As written for -r: age1…, ssh-ed25519 …. All of one label set. */
   readonly recipients: readonly string[];
+  /** In order; of the first recipients nothing is said. */
+  readonly recipientChanges?: readonly RecipientChange[];
   /** Absolute path of an OpenSSH private key. */
   readonly signingKey: string;
   /** AGE-SECRET-KEY-…: of the recipients' kind, since age does not mix post-quantum and classic ones in one file. */
@@ -42,6 +53,15 @@ const schema = v.strictObject({
   repositoryId: repositoryIdSchema,
   name: v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,252}$/)),
   recipients: v.pipe(v.array(line), v.minLength(1)),
+  recipientChanges: v.optional(
+    v.array(
+      v.strictObject({
+        since: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+        added: v.array(line),
+        retired: v.array(line),
+      }),
+    ),
+  ),
   signingKey: line,
   indexKey: v.pipe(v.string(), v.regex(/^AGE-SECRET-KEY-[A-Z0-9-]+$/)),
   chunkerSeed: v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{43}=$/)),
@@ -54,8 +74,9 @@ const schema = v.strictObject({
 });
 
 export function encodeHostConfiguration(configuration: HostConfiguration): Uint8Array<ArrayBuffer> {
-  const { repository, repositoryId, name, recipients, signingKey, indexKey, chunkerSeed, lock } =
+  const { repository, repositoryId, name, recipients, recipientChanges, signingKey, indexKey, chunkerSeed } =
     configuration;
+  const { lock } = configuration;
   if (chunkerSeed.length !== chunkerSeedBytes) throw new RangeError('a chunker seed has 32 bytes');
   return encodeJson({
     format: 'salvage-host',
@@ -64,6 +85,7 @@ export function encodeHostConfiguration(configuration: HostConfiguration): Uint8
     repositoryId,
     name,
     recipients,
+    ...(recipientChanges && { recipientChanges }),
     signingKey,
     indexKey,
     chunkerSeed: Buffer.from(chunkerSeed).toString('base64'),
@@ -74,8 +96,14 @@ export function encodeHostConfiguration(configuration: HostConfiguration): Uint8
 /** @throws usage if this is no host configuration; its content is not echoed, for it holds secrets */
 export function decodeHostConfiguration(bytes: Uint8Array, path: string): HostConfiguration {
   try {
-    const { format: _, version: __, chunkerSeed, lock, ...rest } = decodeJson(schema, bytes, maxBytes, path);
-    return { ...rest, chunkerSeed: Buffer.from(chunkerSeed, 'base64'), ...(lock && { lock }) };
+    const decoded = decodeJson(schema, bytes, maxBytes, path);
+    const { format: _, version: __, chunkerSeed, lock, recipientChanges, ...rest } = decoded;
+    return {
+      ...rest,
+      chunkerSeed: Buffer.from(chunkerSeed, 'base64'),
+      ...(recipientChanges && { recipientChanges }),
+      ...(lock && { lock }),
+    };
   } catch (error) {
     if (!(error instanceof SalvageError)) throw error;
     // A schema's message quotes what it found, a JSON parser's too.

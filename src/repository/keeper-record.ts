@@ -43,7 +43,20 @@ export type KeeperAct =
   /** Candidates: a later run removes them if they are unreferenced then. */
   | ({ readonly action: 'mark' } & Unreferenced)
   /** Removes these of the candidates that the record `mark` named. */
-  | ({ readonly action: 'sweep'; readonly mark: number } & Unreferenced);
+  | ({ readonly action: 'sweep'; readonly mark: number } & Unreferenced)
+  /** A restorer has stored these objects once more, for other recipients. */
+  | {
+      readonly action: 'rewrapped';
+      /** Stands for the recipients that they are for now, and tells nothing of them: see `recipientsId`. */
+      readonly recipients: string;
+      readonly objects: readonly RewrappedObject[];
+    };
+
+/**
+ * The digest that SHA256SUMS of some snapshot has for a pack, an index object or a root.age; and that of an object with the
+ * same payload under another header. An index object then lies in index/, everything else in packs/.
+ */
+export type RewrappedObject = readonly [from: ObjectDigest, to: ObjectDigest];
 
 /** keeper/<n>-<time>.json */
 export type KeeperRecord = {
@@ -62,6 +75,8 @@ export type KeeperRecord = {
 
 /** So many objects may stand in one record: what is more waits for the next. */
 export const mostObjectsInRecord = 250_000;
+/** A pair of digests takes more room than one. */
+export const mostRewrappedInRecord = 200_000;
 /** Of each kind of list that is short: open records, snapshots. */
 const mostListed = 65_536;
 
@@ -93,6 +108,15 @@ const schema: v.GenericSchema<unknown, KeeperRecord> = v.variant('action', [
   }),
   v.strictObject({ ...common, action: v.literal('mark'), ...unreferenced }),
   v.strictObject({ ...common, action: v.literal('sweep'), mark: numberSchema, ...unreferenced }),
+  v.strictObject({
+    ...common,
+    action: v.literal('rewrapped'),
+    recipients: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
+    objects: v.pipe(
+      v.array(v.strictTuple([objectDigestSchema, objectDigestSchema])),
+      v.maxLength(mostRewrappedInRecord),
+    ),
+  }),
 ]);
 
 export function encodeKeeperRecord(record: KeeperRecord): Uint8Array<ArrayBuffer> {

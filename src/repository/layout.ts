@@ -1,4 +1,11 @@
-import { isObjectDigest, isSnapshotId, type IndexId, type PackId, type SnapshotId } from './ids.ts';
+import {
+  isObjectDigest,
+  isSnapshotId,
+  type IndexId,
+  type ObjectDigest,
+  type PackId,
+  type SnapshotId,
+} from './ids.ts';
 
 // docs/design/format.md "Layout": the names of all objects of a repository.
 export const repositoryName = 'repository.json';
@@ -35,6 +42,12 @@ export function snapshotFileName(id: SnapshotId, file: SnapshotFile): string {
 
 export function keeperFileName({ number, stamp }: KeeperRecordId, file: KeeperFile): string {
   return `${keeperPrefix}${String(number).padStart(8, '0')}-${stamp}.${file}`;
+}
+
+/** The digest that the name of a pack or index object has. */
+export function digestInName(name: string): ObjectDigest | undefined {
+  const role = roleOf(name);
+  return role?.kind === 'pack' || role?.kind === 'index' ? role.id : undefined;
 }
 
 /** What an object is, by its name. */

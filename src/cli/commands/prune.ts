@@ -6,9 +6,11 @@ import { addKeeperFlags, openKeeperSession, type KeeperFlags } from '../keeper-o
 import { parseDuration } from '../parse-duration.ts';
 import { openRepositoryStorage } from '../repository-options.ts';
 
-interface Options extends KeeperFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface PruneFlags extends KeeperFlags {
   readonly grace: string;
   readonly acceptMissing?: boolean;
+  readonly rewrapped?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
@@ -26,14 +28,21 @@ export function register(program: Command, context: CliContext): void {
       '--accept-missing',
       'go on although snapshots are missing that no record accounts for, and remove what only they needed',
     )
+    .option(
+      '--rewrapped',
+      'remove also packs and index objects that "salvage recipients rewrap" has replaced; the host stores anew what it still needs of them',
+    )
     .option('-n, --dry-run', 'say what would be marked and removed')
     .option('--json', 'print the result as one JSON object')
-    .action((options: Options) => run(options, context));
+    .action(async (options: PruneFlags) => {
+      await runPrune(options, context);
+    });
 }
 
-async function run(options: Options, context: CliContext): Promise<void> {
+/** Returns what `--json` says. @throws as the command */
+export async function runPrune(options: PruneFlags, context: CliContext): Promise<object> {
   const { terminal, signal, clock } = context;
-  const { acceptMissing = false, dryRun = false } = options;
+  const { acceptMissing = false, rewrapped = false, dryRun = false } = options;
   const graceMs = parseDuration(options.grace, '--grace');
   const { storage } = await openRepositoryStorage(options, context);
   using session = await openKeeperSession(storage, options, context);
@@ -45,6 +54,7 @@ async function run(options: Options, context: CliContext): Promise<void> {
       session,
       graceMs,
       acceptMissing,
+      rewrapped,
       dryRun,
       now: clock.now(),
       signal,
@@ -53,8 +63,10 @@ async function run(options: Options, context: CliContext): Promise<void> {
   } finally {
     progress.end();
   }
-  if (options.json) await context.stdout.write(`${JSON.stringify({ dryRun, ...result })}\n`);
+  const summary = { dryRun, ...result };
+  if (options.json) await context.stdout.write(`${JSON.stringify(summary)}\n`);
   else report(result, dryRun, context);
+  return summary;
 }
 
 function report(result: PruneResult, dryRun: boolean, { terminal }: CliContext): void {

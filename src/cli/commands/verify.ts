@@ -9,9 +9,10 @@ import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
-import { addKeeperFlag, readTrustedKeeper } from '../signer-options.ts';
+import { readTrustedKeeper } from '../signer-options.ts';
 
-interface Options extends ReadingFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface VerifyFlags extends ReadingFlags {
   readonly readData?: string | true;
   readonly threads?: string;
   readonly json?: boolean;
@@ -26,7 +27,6 @@ export const examples: readonly string[] = [
 
 export function register(program: Command, context: CliContext): void {
   const identities = addReadingFlags(program);
-  addKeeperFlag(program);
   program
     .option(
       '--read-data [share]',
@@ -38,21 +38,31 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--threads <number>', 'read on so many threads')
     .option('--json', 'print what is found as it is found and then the summary, one JSON object to a line')
-    .action((options: Options) => run(options, identities, context));
+    .action((options: VerifyFlags) => run(options, identities, context));
 }
 
-async function run(options: Options, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
+async function run(options: VerifyFlags, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
+  if (options.root === undefined) {
+    await runVerify(options, flags, context);
+    return;
+  }
+  if (options.repo !== undefined || flags.length > 0 || options.threads !== undefined)
+    throw new SalvageError(
+      'usage',
+      'Cannot verify all repositories below --root with --repo, --threads or an identity: they are for one',
+    );
+  await checkFleet({ flags: options, readShare: parseShare(options.readData, false) }, context);
+}
+
+/** One repository. Returns what `--json` says in its summary. @throws as the command */
+export async function runVerify(
+  options: VerifyFlags,
+  flags: readonly IdentityFlag[],
+  context: CliContext,
+): Promise<object> {
   const { terminal, signal } = context;
   const opens = flags.length > 0;
   const readShare = parseShare(options.readData, opens);
-  if (options.root !== undefined) {
-    if (options.repo !== undefined || opens || options.threads !== undefined)
-      throw new SalvageError(
-        'usage',
-        'Cannot verify all repositories below --root with --repo, --threads or an identity: they are for one',
-      );
-    return await checkFleet({ flags: options, readShare }, context);
-  }
   const reader = await RepositoryReader.open(options, flags, context);
   const { storage, trusted, heads, identities } = reader;
   if (!trusted)
@@ -93,9 +103,11 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   }
   const isClean = result.troubles.length === 0;
   if (isClean && result.head) heads.write(result.head, storage.description);
-  await events.end(asJson(result));
+  const summary = asJson(result);
+  await events.end(summary);
   if (!options.json) report(result, context);
   if (!isClean) throw found(result.troubles);
+  return summary;
 }
 
 function report(result: VerifyResult, { terminal }: CliContext): void {

@@ -1,6 +1,7 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { snapshotFileName } from '../../repository/layout.ts';
 import type { AllowedSigner } from '../../ssh/allowed-signers.ts';
+import type { PublicKey } from '../../ssh/public-key.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { TrustedSigners } from '../reading/document-signature.ts';
 import { snapshotTime } from '../reading/signed-snapshot.ts';
@@ -19,6 +20,8 @@ export interface FleetMember {
 
 export interface FleetOptions {
   readonly allowedSigners: readonly AllowedSigner[];
+  /** Keys whose signatures count for nothing. */
+  readonly revoked: readonly PublicKey[];
   readonly keeper: TrustedSigners | undefined;
   readonly heads: RememberedHeads;
   /** As for `verify`. */
@@ -65,7 +68,7 @@ export async function verifyFleet(
 
 async function verifyMember(
   { name, principal, open }: FleetMember,
-  { allowedSigners, keeper, heads, readShare }: FleetOptions,
+  { allowedSigners, revoked, keeper, heads, readShare }: FleetOptions,
   observer: FleetObserver,
   signal: AbortSignal,
 ): Promise<FleetFinding> {
@@ -82,7 +85,7 @@ async function verifyMember(
     const result = await verify(
       storage,
       {
-        trusted: { allowedSigners, principal },
+        trusted: { allowedSigners, principal, revoked },
         keeper,
         remembered: (repository) => heads.read(repository),
         seenHere: heads.at(description),

@@ -1,7 +1,6 @@
 import { createEnvelope } from '../../age/envelope.ts';
 import { generateIdentity } from '../../age/generate.ts';
-import { parseRecipient } from '../../age/parse-recipient.ts';
-import type { Recipient, RecipientPlugins } from '../../age/recipient.ts';
+import type { RecipientPlugins } from '../../age/recipient.ts';
 import { chunkerSeedBytes } from '../../chunker/chunker.ts';
 import type { Clock } from '../../clock/clock.ts';
 import { randomBytes } from '../../clock/random.ts';
@@ -15,6 +14,7 @@ import type { Storage } from '../../storage/storage.ts';
 import type { HostConfigurations } from '../host-configurations.ts';
 import { checkLockPolicy, requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
+import { checkRecipients } from '../recipients/check-recipients.ts';
 
 export interface InitOptions {
   readonly storage: Storage;
@@ -106,10 +106,9 @@ async function configure(
 ): Promise<HostConfiguration> {
   checkHostName(name);
   if (lock) checkLockPolicy(lock);
-  const recipients = texts.map((text) => parseUsable(text, plugins));
   // Refuses what age does not allow to stand together, long before the first backup.
-  await createEnvelope(recipients);
-  const indexKey = generateIdentity(await kindOf(recipients));
+  const { recipients, kind } = await checkRecipients(texts, plugins);
+  const indexKey = generateIdentity(kind);
   await createEnvelope([...recipients, indexKey.recipient]);
   return {
     repository: url,
@@ -121,24 +120,6 @@ async function configure(
     chunkerSeed: randomBytes(chunkerSeedBytes),
     ...(lock && { lock }),
   };
-}
-
-/** age does not mix post-quantum and classic recipients in one file, so the index key has to be of their kind. */
-async function kindOf(recipients: readonly Recipient[]): Promise<'x25519' | 'hybrid'> {
-  const { labels } = await recipients[0]!.wrapFileKey(randomBytes(16));
-  return labels.includes('postquantum') ? 'hybrid' : 'x25519';
-}
-
-function parseUsable(text: string, plugins: RecipientPlugins | undefined): Recipient {
-  const recipient = parseRecipient(text, plugins);
-  if (recipient) return recipient;
-  throw new SalvageError(
-    'bad-key',
-    'Cannot encrypt to this recipient: it is an SSH key of a type that cannot encrypt',
-    {
-      hint: 'Use an ssh-ed25519 or ssh-rsa key, or make an age key with salvage keygen.',
-    },
-  );
 }
 
 function isUsable(configurations: HostConfigurations, id: RepositoryId): boolean {

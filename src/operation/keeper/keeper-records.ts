@@ -14,7 +14,7 @@ import { keeperFileName, type KeeperRecordId } from '../../repository/layout.ts'
 import { limits } from '../../repository/limits.ts';
 import { checksumsDigest } from '../../repository/snapshot/checksums.ts';
 import type { Signer } from '../../ssh/signer.ts';
-import { maxSshsigBytes } from '../../ssh/sshsig.ts';
+import { maxSshsigBytes, parseSshsig } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type TrustedSigners } from '../reading/document-signature.ts';
 import { prefetch } from '../copy/prefetch.ts';
@@ -22,6 +22,8 @@ import { readRequired } from '../reading/read-object.ts';
 import { listKeeperRecords } from './removal-marks.ts';
 
 export const keeperNamespace = 'salvage-keeper';
+/** What a restorer signs: its key need not be one that may sign away snapshots. */
+export const rewrapNamespace = 'salvage-rewrap';
 
 /** Records that are on their way while one is looked at. Few are large. */
 const recordsAhead = 4;
@@ -116,15 +118,38 @@ function checkRecord(
   const signatureName = keeperFileName(id, 'json.sig');
   // As with snapshots: whoever stole a key that has run out cannot date a forgery back.
   const time = stampTime(id);
+  // What it says is looked at once the signature is known to be good for that.
+  const namespace = namespaceOfSignature(armored);
   checkDocumentSignature(
-    { what: `the keeper's record "${name}"`, signatureName, namespace: keeperNamespace, document, armored },
+    { what: `the keeper's record "${name}"`, signatureName, namespace, document, armored },
     trusted,
     time > notBefore ? time : notBefore,
   );
   const record = decodeKeeperRecord(document, id);
+  if (namespaceOf(record) !== namespace)
+    throw new SalvageError(
+      'bad-signature',
+      `Cannot trust the keeper's record "${name}": its signature was made for "${namespace}" and not for "${namespaceOf(record)}"`,
+      { details: { object: signatureName } },
+    );
   if (record.repository !== repository)
     throw damagedObject(name, `it is of another repository, ${record.repository}`);
   return { id, record, digest: checksumsDigest(document) };
+}
+
+function namespaceOf({ action }: Pick<KeeperAct, 'action'>): string {
+  return action === 'rewrapped' ? rewrapNamespace : keeperNamespace;
+}
+
+/** One of the two that a record may be signed in; which one it must be is told by the record. */
+function namespaceOfSignature(armored: Uint8Array): string {
+  try {
+    return parseSshsig(armored).namespace === rewrapNamespace ? rewrapNamespace : keeperNamespace;
+  } catch (error) {
+    // A signature that is none is told of where it is checked.
+    if (error instanceof SalvageError) return keeperNamespace;
+    throw error;
+  }
 }
 
 /** The records that follow one another, from the first; what breaks the chain is told. */
@@ -216,7 +241,7 @@ export async function writeKeeperRecord(
     };
     const document = encodeKeeperRecord(record);
     const digest = createHash('sha512').update(document).digest();
-    const armored = await signer.sign({ namespace: keeperNamespace, hash: 'sha512', digest });
+    const armored = await signer.sign({ namespace: namespaceOf(act), hash: 'sha512', digest });
     if ((await storage.create(keeperFileName(id, 'json'), [document], signal)) === 'exists') continue;
     await storage.settle(signal);
     await storage.create(keeperFileName(id, 'json.sig'), [utf8Bytes(armored)], signal);

@@ -9,6 +9,7 @@ import type { Signer } from '../../ssh/signer.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readRepositoryJson, type StoredSnapshots } from '../open-repository.ts';
 import type { TrustedSigners } from '../reading/document-signature.ts';
+import { mapRewrapped, type RewrapMap } from '../reading/rewrapped-objects.ts';
 import {
   forgottenSnapshots,
   readKeeperHistory,
@@ -107,6 +108,26 @@ export class KeeperSession implements Disposable {
     return this.#records.filter(({ id }) => open.has(id.number));
   }
 
+  /** What stands for objects that were rewrapped. */
+  get rewrapped(): RewrapMap {
+    return mapRewrapped(this.#records.map(({ record }) => record));
+  }
+
+  /** As `rewrapped`, of those that are for just these recipients. */
+  rewrappedFor(recipients: string): RewrapMap {
+    const records = this.#records.map(({ record }) => record);
+    const theirs = mapRewrapped(
+      records.filter((record) => record.action === 'rewrapped' && record.recipients === recipients),
+    );
+    const newest = mapRewrapped(records);
+    return new Map([...theirs].filter(([from, to]) => newest.get(from) === to));
+  }
+
+  /** The number of the newest record. */
+  get newestNumber(): number {
+    return this.#records.at(-1)?.id.number ?? 0;
+  }
+
   /** The record is over: the next that is written says so. */
   close(record: TrustedRecord): void {
     this.#open = this.#open.filter((number) => number !== record.id.number);
@@ -126,7 +147,7 @@ export class KeeperSession implements Disposable {
   /** Signs and stores what is about to be done. @throws bad-key, failed */
   async record(act: KeeperAct): Promise<TrustedRecord> {
     const { storage, signer, clock, signal } = this.#options;
-    const isOpen = act.action !== 'forget';
+    const isOpen = act.action === 'mark' || act.action === 'sweep';
     const record = await writeKeeperRecord(
       storage,
       {
@@ -220,7 +241,7 @@ async function readRecords(
   const { records, problems } = await readKeeperHistory(
     storage,
     repository,
-    { allowedSigners, principal },
+    { allowedSigners, principal, ...(trusted?.revoked && { revoked: trusted.revoked }) },
     signal,
   );
   for (const { kind, message } of problems) {

@@ -92,7 +92,7 @@ async function readOpen(
   const newest = ids.at(-1)?.number;
   const open = new Set<number>();
   for (const id of ids.filter(({ number }) => number === newest)) {
-    const record = await readUnchecked(storage, id, signal);
+    const record = await readUncheckedRecord(storage, id, signal);
     if (!record) return await readAll(storage, ids, signal);
     for (const number of record.open) open.add(number);
   }
@@ -110,15 +110,16 @@ async function readAll(
 ): Promise<Marked> {
   const marked = { packs: new Set<PackId>(), unfinished: new Set<SnapshotId>() };
   for (const id of ids) {
-    const record = await readUnchecked(storage, id, signal);
-    if (!record || record.action === 'forget') continue;
+    const record = await readUncheckedRecord(storage, id, signal);
+    if (!record || record.action === 'forget' || record.action === 'rewrapped') continue;
     for (const pack of record.packs) marked.packs.add(pack);
     for (const snapshot of record.unfinished) marked.unfinished.add(snapshot);
   }
   return marked;
 }
 
-async function readUnchecked(
+/** A record, whoever wrote it; undefined if it is none. @throws failed */
+export async function readUncheckedRecord(
   storage: Storage,
   id: KeeperRecordId,
   signal: AbortSignal | undefined,

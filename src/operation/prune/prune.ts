@@ -25,6 +25,8 @@ export interface PruneOptions {
   readonly graceMs: number;
   /** Go on although snapshots are missing that no record accounts for. */
   readonly acceptMissing?: boolean;
+  /** Take away also what a trusted record says was rewrapped, where the new object is there. */
+  readonly rewrapped?: boolean;
   /** Look and tell, and change nothing. */
   readonly dryRun?: boolean;
   readonly now: Date;
@@ -92,7 +94,7 @@ class Pruning {
     }
     if (!dryRun) await finishForgetting(storage, session, this.#stored, signal);
     this.#stored = withoutForgotten(this.#stored, session);
-    this.#referenced = await readReferencedObjects(storage, this.#stored, signal);
+    this.#referenced = this.#withoutRewrapped(await readReferencedObjects(storage, this.#stored, signal));
 
     const waiting: TrustedRecord[] = [];
     for (const record of session.openRecords) {
@@ -142,6 +144,20 @@ class Pruning {
       if (receivedAt && (!latest || receivedAt > latest)) this.#received.set(role.id, receivedAt);
     }
     this.#stored = groupSnapshots(this.#snapshotFiles);
+  }
+
+  /** What signed lists name and something else stands for, by a record that is believed, is not needed any more. */
+  #withoutRewrapped(referenced: ReadonlySet<string>): ReadonlySet<string> {
+    if (!this.#options.rewrapped) return referenced;
+    const replaced = new Set(
+      [...this.#options.session.rewrapped]
+        .filter(
+          ([from, to]) =>
+            from !== to && (this.#objects.has(packName(to)) || this.#objects.has(indexName(to))),
+        )
+        .map(([from]): string => from),
+    );
+    return new Set([...referenced].filter((digest) => !replaced.has(digest)));
   }
 
   #removableFrom({ record }: TrustedRecord): Date {

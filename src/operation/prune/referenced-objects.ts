@@ -6,6 +6,7 @@ import { limits } from '../../repository/limits.ts';
 import { decodeChecksums, type Checksums } from '../../repository/snapshot/checksums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { prefetch } from '../copy/prefetch.ts';
+import { listKeeperRecords, readUncheckedRecord } from '../keeper/removal-marks.ts';
 import type { StoredSnapshots } from '../open-repository.ts';
 import { readBounded, readRequired } from '../reading/read-object.ts';
 
@@ -13,7 +14,8 @@ import { readBounded, readRequired } from '../reading/read-object.ts';
 const listsAhead = 4;
 
 /**
- * The digests of all packs and index objects that any SHA256SUMS lists, whoever wrote it, signed or not yet.
+ * The digests of all packs and index objects that any SHA256SUMS lists, whoever wrote it, signed or not yet; and of those
+ * that stand for one of them, or for a root.age, by what any record says.
  * @throws damaged if the list of a committed snapshot cannot be read: nobody can tell what it needs
  */
 export async function readReferencedObjects(
@@ -23,16 +25,23 @@ export async function readReferencedObjects(
 ): Promise<ReadonlySet<string>> {
   const referenced = new Set<string>();
   const ids = committed.map(({ id }) => id);
-  for await (const [, { packs, indexes }] of prefetch(ids, listsAhead, (id) =>
+  for await (const [, { packs, indexes, root }] of prefetch(ids, listsAhead, (id) =>
     readList(storage, id, signal),
   )) {
     signal.throwIfAborted();
     for (const digest of packs) referenced.add(digest);
     for (const digest of indexes) referenced.add(digest);
+    referenced.add(root);
   }
   for (const id of unfinished) {
     const bytes = await readBounded(storage, snapshotFileName(id, 'SHA256SUMS'), limits.checksums, signal);
     for (const digest of bytes ? looselyListed(bytes) : []) referenced.add(digest);
+  }
+  // A record that nobody signed, or that is none, costs no more than the room for what it names.
+  for (const id of await listKeeperRecords(storage, signal)) {
+    const record = await readUncheckedRecord(storage, id, signal);
+    if (record?.action !== 'rewrapped') continue;
+    for (const [from, to] of record.objects) if (referenced.has(from)) referenced.add(to);
   }
   return referenced;
 }

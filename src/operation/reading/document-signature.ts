@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import { authorizeSigner, type AllowedSigner } from '../../ssh/allowed-signers.ts';
-import { fingerprint } from '../../ssh/public-key.ts';
+import { authorizeSigner, checkNotRevoked, type AllowedSigner } from '../../ssh/allowed-signers.ts';
+import { fingerprint, type PublicKey } from '../../ssh/public-key.ts';
 import { parseSshsig, verifySshsig } from '../../ssh/sshsig.ts';
 
 /** Who may sign: from a file that the verifier holds, never from the repository. */
@@ -9,6 +9,8 @@ export interface TrustedSigners {
   readonly allowedSigners: readonly AllowedSigner[];
   /** The name under which the file lists the keys. */
   readonly principal: string;
+  /** Keys whose signatures count for nothing, whatever the file says and whenever they were made. */
+  readonly revoked?: readonly PublicKey[];
 }
 
 export type SignatureState =
@@ -45,8 +47,10 @@ export function checkDocumentSignature(
         'bad-signature',
         `Cannot accept the signature: it was made for "${sshsig.namespace}" and not for "${namespace}"`,
       );
-    if (trusted)
+    if (trusted) {
+      checkNotRevoked(trusted.revoked ?? [], publicKey);
       authorizeSigner(trusted.allowedSigners, { publicKey, namespace, principal: trusted.principal, time });
+    }
     verifySshsig(sshsig, createHash(hash).update(document).digest());
     const print = fingerprint(publicKey);
     return trusted

@@ -10,6 +10,7 @@ import { PackReader, type SealedObject } from '../../repository/pack/pack-reader
 import type { ByteRange, Storage } from '../../storage/storage.ts';
 import { findNamedByDigest, tellsOfDamage } from './find-original.ts';
 import { HeldRanges } from './held-ranges.ts';
+import { mayBeRewrapped, type RewrappedObjects } from './rewrapped-objects.ts';
 
 /** A header for a few recipients, post-quantum ones too, and the nonce after it. */
 const firstReadBytes = 16 * 1024;
@@ -60,6 +61,7 @@ export class SealedObjects {
   readonly #storage: Storage;
   readonly #identities: readonly Identity[];
   readonly #signal: AbortSignal | undefined;
+  readonly #rewrapped: RewrappedObjects | undefined;
   readonly #opened = new Map<string, Promise<OpenedObject>>();
   readonly #packs = new Map<string, Promise<RemotePack>>();
   /** Objects that will be opened, and of some of them the beginning. */
@@ -67,10 +69,21 @@ export class SealedObjects {
   readonly #heads = new Map<string, Uint8Array>();
   #announcing: Promise<void> = Promise.resolve();
 
-  constructor(storage: Storage, identities: readonly Identity[], signal?: AbortSignal) {
+  /** With `rewrapped`, an object that is gone or for others is read in the form that stands for it. */
+  constructor(
+    storage: Storage,
+    identities: readonly Identity[],
+    signal?: AbortSignal,
+    rewrapped?: RewrappedObjects,
+  ) {
     this.#storage = storage;
     this.#identities = identities;
     this.#signal = signal;
+    this.#rewrapped = rewrapped;
+  }
+
+  get rewrapped(): RewrappedObjects | undefined {
+    return this.#rewrapped;
   }
 
   /**
@@ -83,15 +96,38 @@ export class SealedObjects {
   }
 
   /**
-   * Finds out size and file key. `sizeBytes` saves a request where it is known.
+   * Finds out size and file key. `sizeBytes` saves a request where it is known. The object has another name than was asked
+   * for if a rewrapped one had to stand in.
    * @throws damaged, no-identity-match, failed, and what an identity throws
    */
   async open(name: string, sizeBytes?: number): Promise<OpenedObject> {
+    return await remember(this.#opened, name, keptKeys, async () => {
+      // Where one object was for others, the rest most likely is: it is not even tried.
+      const known = this.#rewrapped?.isKnown ? await this.#rewrapped.locate(name) : undefined;
+      if (known !== undefined) {
+        try {
+          return await this.#openOrRecover(known);
+        } catch (error) {
+          if (!mayBeRewrapped(error)) throw error;
+          return await this.#openOrRecover(name, sizeBytes);
+        }
+      }
+      try {
+        return await this.#openOrRecover(name, sizeBytes);
+      } catch (error) {
+        const other = mayBeRewrapped(error) ? await this.#rewrapped?.locate(name) : undefined;
+        if (other === undefined) throw error;
+        return await this.#openOrRecover(other);
+      }
+    });
+  }
+
+  async #openOrRecover(name: string, sizeBytes?: number): Promise<OpenedObject> {
     try {
-      return await remember(this.#opened, name, keptKeys, () => this.#open(name, sizeBytes));
+      return await this.#open(name, sizeBytes);
     } catch (error) {
-      if (!tellsOfDamage(error) || !(await this.recover(name))) throw error;
-      return await remember(this.#opened, name, keptKeys, () => this.#open(name, undefined));
+      if (!tellsOfDamage(error) || !(await findNamedByDigest(this.#storage, name, this.#signal))) throw error;
+      return await this.#open(name, undefined);
     }
   }
 
@@ -99,7 +135,7 @@ export class SealedObjects {
   async pack(name: string): Promise<RemotePack> {
     return await remember(this.#packs, name, openReaders, async () => {
       const object = await this.open(name);
-      const read = (range: ByteRange): Promise<Uint8Array> => this.#read(name, range);
+      const read = (range: ByteRange): Promise<Uint8Array> => this.#read(object.name, range);
       const held = new HeldRanges(object.head);
       const reader = await fetchAsync(held.serve(PackReader.open(object)), read);
       return new RemotePack(reader, held, read);
@@ -122,7 +158,11 @@ export class SealedObjects {
 
   /** Turns to the pack that was there before somebody wrote over it or removed it. False if there is none. */
   async recover(name: string): Promise<boolean> {
-    const isFound = await findNamedByDigest(this.#storage, name, this.#signal);
+    const standIn = await this.#opened.get(name)?.then(
+      ({ name: actual }) => actual,
+      () => undefined,
+    );
+    const isFound = await findNamedByDigest(this.#storage, standIn ?? name, this.#signal);
     if (isFound) {
       this.#opened.delete(name);
       this.#packs.delete(name);

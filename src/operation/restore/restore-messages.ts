@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../errors/salvage-error.ts';
 import type { Overwrite } from '../../posix/target-directory.ts';
-import type { PackId } from '../../repository/ids.ts';
+import type { ObjectDigest, PackId } from '../../repository/ids.ts';
 import type { SealedObject } from '../../repository/pack/pack-reader.ts';
 
 /** How the target is written, by the planner and by every worker alike. */
@@ -19,7 +19,10 @@ export interface RestoreSettings extends TargetSettings {
 /** Restore what is in one pack. */
 export interface PackJob {
   readonly kind: 'pack';
+  /** As the signed list has it. */
   readonly pack: PackId;
+  /** Of the object that is read: another one if the pack was rewrapped. */
+  readonly digest: ObjectDigest;
   readonly object: SealedObject;
   /** The first bytes of the pack. */
   readonly head: Uint8Array;

@@ -6,7 +6,7 @@ import { TargetDirectory, type Overwrite } from '../../posix/target-directory.ts
 import type { SuspendedFile } from '../../posix/target-file.ts';
 import { showPath } from '../../posix/target-path.ts';
 import type { PackId } from '../../repository/ids.ts';
-import { packName } from '../../repository/layout.ts';
+import { digestInName, packName } from '../../repository/layout.ts';
 import {
   countRanges,
   rangeDigest,
@@ -469,7 +469,7 @@ class RestoreRun {
     const spare = this.#hasVersions ? batch.slice() : undefined;
     const answer = await this.#pool.run(job, [batch.buffer]);
     const isDamaged = answer.damage !== undefined || answer.lost.some(({ code }) => code === 'damaged');
-    if (!spare || !isDamaged || !(await this.#objects.recover(job.object.name))) {
+    if (!spare || !isDamaged || !(await this.#objects.recover(packName(job.pack)))) {
       this.#take(answer);
       return;
     }
@@ -500,6 +500,7 @@ class RestoreRun {
       return {
         kind: 'pack',
         pack,
+        digest: digestInName(name) ?? pack,
         object: { name, sizeBytes, headerBytes, fileKey },
         head: Uint8Array.from(head.subarray(0, headerBytes + 16)),
         whole: isWorthIt && sizeBytes <= this.#wholePackBytes,

@@ -2,10 +2,10 @@ import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { Identity } from '../../age/recipient.ts';
 import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
-import { isObjectDigest, sequenceOf } from '../../repository/ids.ts';
+import { sequenceOf } from '../../repository/ids.ts';
 import {
+  digestInName,
   indexName,
-  indexPrefix,
   packName,
   packsPrefix,
   roleOf,
@@ -19,6 +19,7 @@ import { groupSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
 import { findByDigest } from '../reading/find-original.ts';
 import { describeRemoval, listRemovedSnapshots } from '../reading/removed-snapshots.ts';
+import { mapRewrapped, RewrappedObjects, type RewrapMap } from '../reading/rewrapped-objects.ts';
 import { SealedObjects } from '../reading/sealed-objects.ts';
 import {
   readSignedSnapshot,
@@ -116,6 +117,10 @@ class Verification {
   #hasRecords = false;
   /** What good snapshots list, by name. */
   readonly #listed = new Map<string, ObjectDigest>();
+  /** What stands for objects since a restorer has rewrapped them, by the digest in the signed lists. */
+  #rewrapped: RewrapMap = new Map();
+  /** Objects that are gone and were rewrapped before, with the name of what stands for each. */
+  readonly #replaced = new Map<string, string>();
   /** Objects with which something is wrong, and which are not to be looked at again. */
   readonly #bad = new Set<string>();
   #objectsRead = 0;
@@ -144,6 +149,7 @@ class Verification {
     let newest = new Date(0);
     const keeper = await this.#readKeeperRecords(repository);
     const forgotten = forgottenSnapshots(keeper?.records ?? []);
+    this.#rewrapped = mapRewrapped(keeper?.records.map(({ record }) => record) ?? []);
     const isForgotten = (id: SnapshotId): boolean => forgotten.get(sequenceOf(id))?.id === id;
     const removed = await this.#listRemoved();
     const all = [...committed.map(({ id }) => id), ...removed.keys()].sort();
@@ -168,8 +174,10 @@ class Verification {
     const chain = checkChain(links, this.#options.remembered(repository), { told, forgotten });
     for (const trouble of chain) this.#find(trouble);
     for (const { id, checksums } of signed) {
-      for (const pack of checksums.packs) await this.#expect(packName(pack), pack, id);
-      for (const index of checksums.indexes) await this.#expect(indexName(index), index, id);
+      for (const pack of checksums.packs) await this.#expect(packName(pack), pack, id, packName);
+      for (const index of checksums.indexes) await this.#expect(indexName(index), index, id, indexName);
+      const root = this.#rewrapped.get(checksums.root);
+      if (root !== undefined) await this.#expect(packName(root), root, id, packName);
     }
     await this.#readObjects(signed);
     for (const version of this.#storage.versions?.preferred ?? []) this.#findSuperseded(version, removed);
@@ -259,10 +267,22 @@ class Verification {
     }
   }
 
-  async #expect(name: string, digest: ObjectDigest, snapshot: SnapshotId): Promise<void> {
-    if (this.#listed.has(name)) return;
-    this.#listed.set(name, digest);
+  /** The object must be there; if it was rewrapped, what stands for it must be, and it itself may be gone. */
+  async #expect(
+    name: string,
+    digest: ObjectDigest,
+    snapshot: SnapshotId,
+    nameOf: (digest: ObjectDigest) => string,
+  ): Promise<void> {
+    if (this.#listed.has(name) || this.#replaced.has(name)) return;
     const size = this.#stored.get(name);
+    const other = this.#rewrapped.get(digest);
+    if (other !== undefined && other !== digest) {
+      if (size === undefined && this.#stored.has(nameOf(other))) this.#replaced.set(name, nameOf(other));
+      await this.#expect(nameOf(other), other, snapshot, nameOf);
+      if (this.#replaced.has(name)) return;
+    }
+    this.#listed.set(name, digest);
     if (size !== undefined && size > 0) return;
     if (await findByDigest(this.#storage, name, digest, this.#signal)) return;
     this.#bad.add(name);
@@ -302,10 +322,12 @@ class Verification {
     const sample = chooseSample(this.#listed.keys(), readShare);
     const toRead = [...sample].filter((name) => !this.#bad.has(name));
     // A snapshot's own root is read in any case: nothing can be restored without it.
-    const roots = signed.map(({ id, checksums }) => ({
-      name: snapshotFileName(id, 'root.age'),
-      digest: checksums.root,
-    }));
+    const roots = signed
+      .map(({ id, checksums }) => ({ id, name: snapshotFileName(id, 'root.age'), digest: checksums.root }))
+      .filter(
+        ({ id, digest }) =>
+          this.#snapshotFiles.get(id)?.has('root.age') !== false || !this.#rewrapped.has(digest),
+      );
     const bytes = toRead.reduce((sum, name) => sum + (this.#stored.get(name) ?? 0), 0);
     this.#observer.onTotal(bytes, toRead.length + roots.length);
     await using pool = this.#openPool(roots.length + toRead.length);
@@ -364,26 +386,31 @@ class Verification {
 
   /** Every tree segment, every entry, every range; packs are opened as references to them have come together. */
   async #openAll(signed: readonly SignedSnapshot[], toRead: ReadonlySet<string>, run: RunJob): Promise<void> {
-    const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal);
+    const rewrapped = RewrappedObjects.known(this.#storage, this.#rewrapped);
+    const objects = new SealedObjects(this.#storage, this.#options.identities!, this.#signal, rewrapped);
+    const standIns = new Set([...this.#rewrapped].flatMap((pair) => pair));
     objects.expect([...signed.map(({ id }) => snapshotFileName(id, 'root.age')), ...toRead]);
     const hashed = new Set<string>();
     const references = new BlobReferences();
     const open = async (pack: PackId, blobs: Uint8Array<ArrayBuffer>): Promise<void> => {
-      const name = packName(pack);
+      const name = this.#replaced.get(packName(pack)) ?? packName(pack);
       if (!toRead.has(name) || this.#bad.has(name)) return;
-      const whole = !hashed.has(name);
-      hashed.add(name);
       try {
-        const { sizeBytes, headerBytes, fileKey } = await objects.open(name, this.#stored.get(name));
-        const object = { name, sizeBytes, headerBytes, fileKey };
-        await run(name, { kind: 'open', object, digest: pack, blobs, whole }, [blobs.buffer]);
+        const opened = await objects.open(packName(pack), this.#stored.get(packName(pack)));
+        const { name: actual, sizeBytes, headerBytes, fileKey } = opened;
+        const object = { name: actual, sizeBytes, headerBytes, fileKey };
+        const whole = !hashed.has(actual);
+        hashed.add(actual);
+        const digest = digestInName(actual) ?? pack;
+        await run(actual, { kind: 'open', object, digest, blobs, whole }, [blobs.buffer]);
       } catch (error) {
         if (!(error instanceof SalvageError)) throw error;
         if (error.code === 'failed')
           return this.#find({ kind: 'unreadable', object: name, message: error.message });
         if (!['damaged', 'no-identity-match'].includes(error.code)) throw error;
         // What its own SHA-256 tells is plainer than what the header looks like.
-        const { done } = await run(name, { kind: 'hash', name, digest: pack });
+        hashed.add(name);
+        const { done } = await run(name, { kind: 'hash', name, digest: digestInName(name) ?? pack });
         await done;
         if (!this.#bad.has(name))
           this.#find({ kind: 'damaged-content', object: name, message: error.message });
@@ -398,10 +425,11 @@ class Verification {
     }
     await flush();
     for (const name of toRead) {
-      const id = digestIn(name);
+      const id = digestInName(name);
       if (hashed.has(name) || this.#bad.has(name) || !id) continue;
-      // Listed and not referred to: packs that hold nothing for these snapshots, and index objects.
-      if (name.startsWith(packsPrefix)) await open(id, new Uint8Array(0));
+      // Listed and not referred to: packs that hold nothing for these snapshots, index objects, and of two that have the
+      // same content the one that was not opened.
+      if (name.startsWith(packsPrefix) && !standIns.has(id)) await open(id, new Uint8Array(0));
       else await run(name, { kind: 'hash', name, digest: id });
     }
   }
@@ -478,11 +506,6 @@ class Verification {
 
 function later(a: Date, b: Date): Date {
   return a > b ? a : b;
-}
-
-function digestIn(name: string): ObjectDigest | undefined {
-  const digest = name.slice(name.startsWith(indexPrefix) ? indexPrefix.length : packsPrefix.length + 3, -4);
-  return isObjectDigest(digest) ? digest : undefined;
 }
 
 /** Each object with the probability `share`; another choice every time, so that after some runs everything was read. */
