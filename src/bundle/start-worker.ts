@@ -3,8 +3,8 @@ import { isSea } from 'node:sea';
 import { assetPath, isBundled, readAsset } from './read-asset.ts';
 
 /**
- * Starts a worker thread: `startWorker(new URL('./x-worker.ts', import.meta.url), options)`. All threads start here, because
- * in a bundle their code is an asset.
+ * Starts a worker thread whose code is the module at a URL made from `import.meta.url`. All threads start here, because in a
+ * bundle their code is an asset.
  */
 export function startWorker(module: URL, options: WorkerOptions): Worker {
   // Else Node hands our own standard output and error to the thread and makes them non-blocking where they are pipes.

@@ -126,15 +126,20 @@ export class FakeSftpServer implements SessionSource {
         return attributes ? reply(PacketType.attributes, ...attributes) : status(noSuchFile);
       }
       case PacketType.read: {
+        // A client that was told nonsense asks for nonsense.
+        const file = this.files.get(handles.get(text)?.path ?? '');
+        if (!file) return status(failure);
         const offset = request.uint64();
-        const bytes = this.files.get(handles.get(text)!.path)!.subarray(offset, offset + request.uint32());
+        const bytes = file.subarray(offset, offset + request.uint32());
         return bytes.length === 0 ? status(eof) : reply(PacketType.data, bytes);
       }
       case PacketType.write: {
-        const { path } = handles.get(text)!;
+        const { path } = handles.get(text) ?? { path: '' };
+        const file = this.files.get(path);
+        if (!file) return status(failure);
         const offset = request.uint64();
         const bytes = request.bytes();
-        this.files.set(path, withBytes(this.files.get(path)!, offset, bytes));
+        this.files.set(path, withBytes(file, offset, bytes));
         return status(ok);
       }
       case PacketType.mkdir:
