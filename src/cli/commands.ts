@@ -145,6 +145,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'split a private key into shares on paper, join them, or print it',
     load: () => import('./commands/key.ts'),
   },
+  run: {
+    group: 'operations',
+    summary: 'do what is due: back up, pull, copy, verify, forget, prune, drill',
+    load: () => import('./commands/run.ts'),
+  },
   config: {
     group: 'operations',
     summary: 'check salvage.toml, and show what is wrong in it',

@@ -24,6 +24,9 @@ export interface MessageOutput {
   write(text: string): void;
 }
 
+/** Gets every piece of information and every warning, also what -q does not show. */
+export type MessageListener = (level: 'info' | 'warning', message: string) => void;
+
 export interface TerminalSettings {
   quiet?: boolean;
   verbose?: boolean;
@@ -39,6 +42,7 @@ export class Terminal {
   readonly #colour: boolean;
   #settings: TerminalSettings = {};
   #progress: Progress | undefined;
+  #listener: MessageListener | undefined;
 
   constructor(output: MessageOutput, clock: Clock, env: Readonly<Record<string, string | undefined>>) {
     this.#output = output;
@@ -51,6 +55,11 @@ export class Terminal {
     this.#settings = { ...this.#settings, ...settings };
   }
 
+  /** From now on tells this listener, and no other, beside whoever reads the terminal. */
+  listen(listener: MessageListener | undefined): void {
+    this.#listener = listener;
+  }
+
   get quiet(): boolean {
     return this.#settings.quiet === true;
   }
@@ -61,6 +70,7 @@ export class Terminal {
 
   /** One line about what was done or comes next. Silent with -q. */
   info(message: string): void {
+    this.#listener?.('info', message);
     if (!this.quiet) this.#line(escapeForTerminal(message));
   }
 
@@ -76,6 +86,7 @@ export class Terminal {
 
   /** One line about something that went wrong without ending the run: each source that could not be read, say. */
   warning(message: string, hint?: string): void {
+    this.#listener?.('warning', message);
     this.#line(`${this.#style('yellow', 'warning:')} ${escapeForTerminal(message)}`);
     if (hint !== undefined) this.hint(hint);
   }

@@ -28,7 +28,8 @@ import { addRepositoryFlag, hostConfigurations, type RepositoryFlag } from '../r
 import { showTotals } from '../show-totals.ts';
 import { systemError } from '../system-error.ts';
 
-interface Options extends RepositoryFlag, PassphraseFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface BackupFlags extends RepositoryFlag, PassphraseFlags {
   readonly stdin?: string;
   readonly command?: string;
   readonly as?: string;
@@ -43,7 +44,7 @@ interface Options extends RepositoryFlag, PassphraseFlags {
   readonly force?: boolean;
   readonly paranoid?: boolean;
   readonly memory?: string;
-  readonly threads: number;
+  readonly threads?: number;
   readonly limitUpload?: string;
   readonly nice?: number;
   readonly dryRun?: boolean;
@@ -55,8 +56,8 @@ export const examples: readonly string[] = [
   `salvage backup --repo /backup/web-1 --command 'pg_dump app' --as app.sql`,
 ];
 
-/** More threads than this find nothing to do. */
-const mostThreads = 8;
+/** More threads than eight find nothing to do. */
+const defaultThreads = Math.min(8, availableParallelism());
 
 export function register(program: Command, context: CliContext): void {
   program.argument('[path...]', 'what to back up');
@@ -97,7 +98,7 @@ export function register(program: Command, context: CliContext): void {
     .addOption(
       new Option('--threads <number>', 'read and compress on so many threads')
         .argParser(parseCount)
-        .default(Math.min(mostThreads, availableParallelism())),
+        .default(defaultThreads),
     )
     .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
     .addOption(
@@ -108,13 +109,21 @@ export function register(program: Command, context: CliContext): void {
     .option('-n, --dry-run', 'say what would be read, and store nothing')
     .option('--json', 'print events as they happen and then the summary, one JSON object to a line');
   addPassphraseFlags(program);
-  program.action((paths: string[], options: Options) => run(paths, options, context));
+  program.action(async (paths: string[], options: BackupFlags) => {
+    await runBackup(paths, options, context);
+  });
 }
 
-async function run(paths: readonly string[], options: Options, context: CliContext): Promise<void> {
+/** Returns what `--json` says in its summary. @throws as the command */
+export async function runBackup(
+  paths: readonly string[],
+  options: BackupFlags,
+  context: CliContext,
+): Promise<object> {
   const { terminal, clock, signal } = context;
-  if (options.threads < 1 || options.threads > 64)
-    throw new SalvageError('usage', `Cannot use --threads ${options.threads}: give a number from 1 to 64`);
+  const { threads = defaultThreads } = options;
+  if (threads < 1 || threads > 64)
+    throw new SalvageError('usage', `Cannot use --threads ${threads}: give a number from 1 to 64`);
   const labels = parseLabels(options.label ?? []);
   const memoryBytes =
     options.memory === undefined ? defaultMemoryBytes(totalmem()) : parseSize(options.memory, '--memory');
@@ -151,7 +160,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
       force: options.force ?? false,
       paranoid: options.paranoid ?? false,
       memoryBytes,
-      threads: options.threads,
+      threads,
       dryRun: options.dryRun ?? false,
       observer: {
         onProblem(problem) {
@@ -177,11 +186,17 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   if (result.counts.problems > 0) context.incomplete();
   report(result, context);
   const { snapshot, counts, durationMs, ...numbers } = result;
-  const summary = { snapshot: snapshot ?? null, ...counts, ...numbers };
-  await events.end({ ...summary, durationMs: Math.round(durationMs) });
+  const summary = {
+    snapshot: snapshot ?? null,
+    ...counts,
+    ...numbers,
+    durationMs: Math.round(durationMs),
+  };
+  await events.end(summary);
+  return summary;
 }
 
-function planSource(paths: readonly string[], options: Options, context: CliContext): BackupSource {
+function planSource(paths: readonly string[], options: BackupFlags, context: CliContext): BackupSource {
   const { stdin, command, as, filesFrom = [] } = options;
   const hasPaths = paths.length + filesFrom.length > 0;
   if (Number(hasPaths) + Number(stdin !== undefined) + Number(command !== undefined) > 1)

@@ -26,7 +26,8 @@ import {
   type SignerFlags,
 } from '../signer-options.ts';
 
-interface Options extends SignerFlags, LockFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface CopyFlags extends SignerFlags, LockFlags {
   readonly snapshot?: readonly string[];
   readonly latest?: number;
   readonly since?: Date;
@@ -78,10 +79,18 @@ export function register(program: Command, context: CliContext): void {
   program
     .option('-n, --dry-run', 'say what would be copied, and store nothing')
     .option('--json', 'print what happens as it happens, one JSON object to a line')
-    .action((source: string, target: string, options: Options) => run(source, target, options, context));
+    .action(async (source: string, target: string, options: CopyFlags) => {
+      await runCopy(source, target, options, context);
+    });
 }
 
-async function run(from: string, to: string, options: Options, context: CliContext): Promise<void> {
+/** Returns what `--json` says in its summary. @throws as the command */
+export async function runCopy(
+  from: string,
+  to: string,
+  options: CopyFlags,
+  context: CliContext,
+): Promise<object> {
   const { terminal, signal, clock } = context;
   const memoryBytes = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
   const bytesPerSecond =
@@ -154,9 +163,10 @@ async function run(from: string, to: string, options: Options, context: CliConte
   report(result, options, target.description, context);
   await events.end({ dryRun, ...result });
   if (result.troubles.length > 0) throw found(result.troubles);
+  return { dryRun, ...result };
 }
 
-async function open(url: string, { sshCommand }: Options, context: CliContext): Promise<Storage> {
+async function open(url: string, { sshCommand }: CopyFlags, context: CliContext): Promise<Storage> {
   const { env, clock, signal, terminal } = context;
   const notify = (message: string): void => terminal.warning(message);
   const isInteractive = context.stdin.isTerminal;
@@ -176,7 +186,7 @@ function placeOf(url: string): string {
   return isLocalUrl(url) && !url.startsWith('file:') ? resolve(url) : url;
 }
 
-function report(result: CopyResult, options: Options, target: string, { terminal }: CliContext): void {
+function report(result: CopyResult, options: CopyFlags, target: string, { terminal }: CliContext): void {
   const { snapshots, present, wantedObjects, wantedBytes, objects, bytes } = result;
   if (options.dryRun) {
     const share = options.shard

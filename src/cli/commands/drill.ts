@@ -18,7 +18,8 @@ import { parseSize } from '../parse-size.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 import { stateFolder } from '../state-folder.ts';
 
-interface Options extends ReadingFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface DrillFlags extends ReadingFlags {
   readonly snapshot: string;
   readonly maxSize: string;
   readonly maxFiles: string;
@@ -53,10 +54,17 @@ export function register(program: Command, context: CliContext): void {
       'where the last report of each repository is kept (default: $XDG_STATE_HOME/salvage/drills)',
     )
     .option('--json', 'print the report as one JSON object')
-    .action((options: Options) => run(options, identities, context));
+    .action(async (options: DrillFlags) => {
+      await runDrill(options, identities, context);
+    });
 }
 
-async function run(options: Options, flags: readonly IdentityFlag[], context: CliContext): Promise<void> {
+/** Returns what `--json` says. @throws as the command */
+export async function runDrill(
+  options: DrillFlags,
+  flags: readonly IdentityFlag[],
+  context: CliContext,
+): Promise<DrillReport> {
   const { terminal, signal, clock } = context;
   const limits = {
     maxBytes: parseSize(options.maxSize, '--max-size'),
@@ -112,6 +120,7 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
       `Cannot restore snapshot ${report.snapshot} as it should be: ${report.findings.length} found, each named above`,
       { hint: 'salvage verify -i KEY tells more; do not wait until you need it.' },
     );
+  return report;
 }
 
 function describe(report: DrillReport, path: string, { terminal }: CliContext): void {

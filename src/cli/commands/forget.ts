@@ -10,7 +10,8 @@ import { parseDuration } from '../parse-duration.ts';
 import { openRepositoryStorage } from '../repository-options.ts';
 import { readTrustedSigners } from '../signer-options.ts';
 
-interface Options extends KeeperFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface ForgetFlags extends KeeperFlags {
   readonly keepLast?: string;
   readonly keepHourly?: string;
   readonly keepDaily?: string;
@@ -48,10 +49,13 @@ export function register(program: Command, context: CliContext): void {
     .option('--max-remove <share>', 'refuse to forget more than this share at once', '50%')
     .option('-n, --dry-run', 'show what would stay and what would go')
     .option('--json', 'print one JSON object for each snapshot')
-    .action((options: Options) => run(options, context));
+    .action(async (options: ForgetFlags) => {
+      await runForget(options, context);
+    });
 }
 
-async function run(options: Options, context: CliContext): Promise<void> {
+/** Returns how many went and how many stayed. @throws as the command */
+export async function runForget(options: ForgetFlags, context: CliContext): Promise<object> {
   const { terminal, signal, clock } = context;
   const policy = readPolicy(options);
   const only = options.label === undefined ? undefined : parseLabel(options.label);
@@ -91,6 +95,11 @@ async function run(options: Options, context: CliContext): Promise<void> {
       `Cannot trust ${plan.untrusted.length} of the snapshots, each named above: they were left alone`,
       { hint: 'salvage verify tells more.' },
     );
+  return {
+    dryRun: options.dryRun ?? false,
+    forgotten: going.length,
+    kept: plan.decisions.length - going.length,
+  };
 }
 
 function asTable({ decisions }: ForgetPlan): string {
@@ -132,7 +141,7 @@ function asJson({ decisions }: ForgetPlan): string[] {
   );
 }
 
-function readPolicy(options: Options): RetentionPolicy {
+function readPolicy(options: ForgetFlags): RetentionPolicy {
   const numbers: Record<Period, string | undefined> = {
     last: options.keepLast,
     hourly: options.keepHourly,

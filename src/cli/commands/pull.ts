@@ -12,7 +12,8 @@ import { keeperUrl } from '../host-storage.ts';
 import { addRepositoryFlag, openRepositoryStorage, type RepositoryFlag } from '../repository-options.ts';
 import { addSignerFlags, readTrustedSigners, type SignerFlags } from '../signer-options.ts';
 
-interface Options extends RepositoryFlag, SignerFlags {
+/** What its options are, for whoever starts it otherwise than by its command line. */
+export interface PullFlags extends RepositoryFlag, SignerFlags {
   readonly init?: boolean;
   readonly json?: boolean;
 }
@@ -35,15 +36,18 @@ export function register(program: Command, context: CliContext): void {
   program
     .option('--init', 'make the repository, and set the host up for it: options after -- are those of init')
     .option('--json', 'print the result as one JSON object')
-    .action((host: string, args: string[], options: Options) => run(host, args, options, context));
+    .action(async (host: string, args: string[], options: PullFlags) => {
+      await runPull(host, args, options, context);
+    });
 }
 
-async function run(
+/** Returns what `--json` says. @throws as the command */
+export async function runPull(
   host: string,
   args: readonly string[],
-  options: Options,
+  options: PullFlags,
   context: CliContext,
-): Promise<void> {
+): Promise<object> {
   const { terminal, clock, signal, env } = context;
   const target = parseHost(host);
   const trusted = readTrustedSigners(options, context);
@@ -89,12 +93,13 @@ async function run(
   await process.close();
   await checkEnd(process, target, context);
   const { snapshots, storedBytes } = result;
-  if (options.json) {
-    const ids = snapshots.map(({ id, signature }) => ({ snapshot: id, signature: signature.state }));
-    await context.stdout.write(`${JSON.stringify({ snapshots: ids, storedBytes })}\n`);
-  } else if (options.init) terminal.info(`Made a repository at "${storage.description}" for ${target.host}`);
+  const ids = snapshots.map(({ id, signature }) => ({ snapshot: id, signature: signature.state }));
+  const summary = { snapshots: ids, storedBytes };
+  if (options.json) await context.stdout.write(`${JSON.stringify(summary)}\n`);
+  else if (options.init) terminal.info(`Made a repository at "${storage.description}" for ${target.host}`);
   for (const { id } of snapshots)
     terminal.info(`Snapshot ${id} is stored and its signature fits: ${formatSize(storedBytes)}`);
+  return summary;
 }
 
 function parseHost(text: string): SshTarget {

@@ -1,0 +1,245 @@
+import type { Configuration } from '../configuration/configuration.ts';
+import type { Step } from '../configuration/plan-steps.ts';
+import type { CopySettings, JobSettings } from '../configuration/schema/job-schema.ts';
+import type { RepositorySettings, RetentionSettings } from '../configuration/schema/repository-schema.ts';
+import type { StepResult } from '../operation/run/run-steps.ts';
+import { isLocalUrl } from '../storage/open-storage.ts';
+import type { BackupFlags } from './commands/backup.ts';
+import type { CopyFlags } from './commands/copy.ts';
+import type { DrillFlags } from './commands/drill.ts';
+import type { ForgetFlags } from './commands/forget.ts';
+import type { CliContext } from './context.ts';
+import type { IdentityFlag, PassphraseFlags } from './key-flags.ts';
+import type { RepositoryFlag } from './repository-options.ts';
+import type { SignerFlags } from './signer-options.ts';
+
+/**
+ * Does a step as its command would do it with the options that the configuration has for it, but prints no data. What it
+ * warns of is also added to `warnings`.
+ * @throws as the command
+ */
+export async function performStep(
+  step: Step,
+  configuration: Configuration,
+  context: CliContext,
+  warnings: string[],
+): Promise<StepResult> {
+  const told: string[] = [];
+  let isIncomplete = false;
+  const atEnd: (() => Promise<void>)[] = [];
+  const own: CliContext = {
+    ...context,
+    stdout: { fd: 1, isTerminal: false, write: () => Promise.resolve() },
+    atEnd: (work) => void atEnd.push(work),
+    incomplete: () => {
+      isIncomplete = true;
+    },
+  };
+  context.terminal.listen((level, message) => void (level === 'info' ? told : warnings).push(message));
+  try {
+    const result = await runCommandOf(step, configuration, own);
+    const { snapshot, head, ...rest } = result as Record<string, unknown>;
+    const newest = snapshot ?? (head as { snapshot?: unknown } | null | undefined)?.snapshot;
+    return {
+      message: told.join('; ') || `${step.kind} is done`,
+      isIncomplete,
+      snapshot: typeof newest === 'string' ? newest : undefined,
+      numbers: numbersIn(rest),
+    };
+  } finally {
+    context.terminal.listen(undefined);
+    for (const work of atEnd.reverse()) await work().catch(() => {});
+  }
+}
+
+/** The URL of a repository, as for --repo. */
+export function repositoryUrl(name: string, configuration: Configuration): string {
+  const { url } = configuration.settings.repositories[name]!;
+  return isLocalUrl(url) && !url.startsWith('file:') ? configuration.path(url) : url;
+}
+
+/** Each command is loaded only when it is needed, as on the command line. */
+async function runCommandOf(step: Step, configuration: Configuration, context: CliContext): Promise<object> {
+  const { repositories, jobs, copies } = configuration.settings;
+  const repository = repositories[step.repository]!;
+  const place = placeFlags(step.repository, configuration);
+  switch (step.kind) {
+    case 'backup': {
+      const { runBackup } = await import('./commands/backup.ts');
+      const job = jobs[step.name]!;
+      const paths = (job.paths ?? []).map((path) => configuration.path(path));
+      const flags = { ...place, ...passphraseFlags(repository, configuration) };
+      return await runBackup(paths, { ...flags, ...backupFlags(job, configuration) }, context);
+    }
+    case 'pull': {
+      const { runPull } = await import('./commands/pull.ts');
+      const { pull, arguments: args = [] } = jobs[step.name]!;
+      const flags = { ...place, ...signerFlags(repository, configuration) };
+      return await runPull(pull!, args, flags, context);
+    }
+    case 'copy': {
+      const { runCopy } = await import('./commands/copy.ts');
+      const copy = copies[step.name]!;
+      const from = repositories[copy.from]!;
+      const sshCommand = from['ssh-command'] ?? repository['ssh-command'];
+      const flags = {
+        ...signerFlags(from['allowed-signers'] === undefined ? repository : from, configuration),
+        ...(sshCommand !== undefined && { sshCommand }),
+        ...copyFlags(copy),
+      };
+      return await runCopy(repositoryUrl(copy.from, configuration), place.repo, flags, context);
+    }
+    case 'verify': {
+      const { runVerify } = await import('./commands/verify.ts');
+      const readData = repository.verify?.['read-data'];
+      const flags = {
+        ...place,
+        ...signerFlags(repository, configuration),
+        ...(readData !== undefined && { readData }),
+      };
+      return await runVerify(flags, [], context);
+    }
+    case 'forget': {
+      const { runForget } = await import('./commands/forget.ts');
+      const flags = { ...place, ...keeperFlags(repository, configuration) };
+      return await runForget({ ...flags, ...forgetFlags(repository.retention!) }, context);
+    }
+    case 'prune': {
+      const { runPrune } = await import('./commands/prune.ts');
+      const flags = { ...place, ...keeperFlags(repository, configuration) };
+      return await runPrune({ ...flags, grace: repository.retention!.grace }, context);
+    }
+    case 'drill': {
+      const { runDrill } = await import('./commands/drill.ts');
+      const flags = {
+        ...place,
+        ...signerFlags(repository, configuration),
+        ...passphraseFlags(repository, configuration),
+        ...drillFlags(repository, configuration),
+      };
+      return await runDrill(flags, identityFlags(repository, configuration), context);
+    }
+  }
+}
+
+function placeFlags(name: string, configuration: Configuration): RepositoryFlag & { readonly repo: string } {
+  const sshCommand = configuration.settings.repositories[name]!['ssh-command'];
+  return { repo: repositoryUrl(name, configuration), ...(sshCommand !== undefined && { sshCommand }) };
+}
+
+function signerFlags(
+  { 'allowed-signers': allowedSigners, signer, keeper }: RepositorySettings,
+  configuration: Configuration,
+): SignerFlags {
+  return {
+    ...(allowedSigners !== undefined && { allowedSigners: configuration.path(allowedSigners) }),
+    ...(signer !== undefined && { signer }),
+    ...(keeper !== undefined && { keeper }),
+  };
+}
+
+function passphraseFlags({ passphrase }: RepositorySettings, configuration: Configuration): PassphraseFlags {
+  if (!passphrase) return {};
+  const source = configuration.secret(passphrase);
+  return 'file' in source ? { passphraseFile: source.file } : { passphraseCommand: source.command };
+}
+
+function keeperFlags(
+  repository: RepositorySettings,
+  configuration: Configuration,
+): SignerFlags & PassphraseFlags & { readonly signingKey?: string } {
+  const { 'signing-key': signingKey } = repository;
+  return {
+    ...signerFlags(repository, configuration),
+    ...passphraseFlags(repository, configuration),
+    ...(signingKey !== undefined && { signingKey: configuration.path(signingKey) }),
+  };
+}
+
+function identityFlags(
+  { identities = [], plugins = [] }: RepositorySettings,
+  configuration: Configuration,
+): IdentityFlag[] {
+  return [
+    ...identities.map((path) => ({ path: configuration.path(path) })),
+    ...plugins.map((plugin) => ({ plugin })),
+  ];
+}
+
+function backupFlags(job: JobSettings, configuration: Configuration): BackupFlags {
+  const { command, as, exclude, tags: tag, paranoid, memory, threads } = job;
+  const excludeFrom = job['exclude-from']?.map((path) => configuration.path(path));
+  const label = job.labels && Object.entries(job.labels).map(([name, value]) => `${name}=${value}`);
+  return defined({
+    command,
+    as,
+    exclude,
+    excludeFrom,
+    excludeCaches: job['exclude-caches'],
+    excludeIfPresent: job['exclude-if-present'],
+    oneFileSystem: job['one-file-system'],
+    tag,
+    label,
+    paranoid,
+    memory,
+    threads,
+    limitUpload: job['limit-upload'],
+  });
+}
+
+function copyFlags(copy: CopySettings): CopyFlags {
+  const { latest, repair, memory } = copy;
+  return defined({
+    latest,
+    repair,
+    memory,
+    limitUpload: copy['limit-upload'],
+    lockDays: copy['lock-days']?.toString(),
+    lockMode: copy['lock-mode'],
+  });
+}
+
+function forgetFlags(retention: RetentionSettings): Omit<ForgetFlags, keyof RepositoryFlag> {
+  const number = (key: keyof RetentionSettings): string | undefined => retention[key]?.toString();
+  return {
+    maxRemove: retention['max-remove'],
+    ...defined({
+      keepLast: number('keep-last'),
+      keepHourly: number('keep-hourly'),
+      keepDaily: number('keep-daily'),
+      keepWeekly: number('keep-weekly'),
+      keepMonthly: number('keep-monthly'),
+      keepYearly: number('keep-yearly'),
+      keepWithin: retention['keep-within'],
+      keepLabel: retention['keep-labels'],
+      label: retention.label,
+    }),
+  };
+}
+
+function drillFlags({ drill }: RepositorySettings, configuration: Configuration): DrillFlags {
+  const path = (key: 'scratch' | 'signing-key'): string | undefined => {
+    const given = drill![key];
+    return given === undefined ? undefined : configuration.path(given);
+  };
+  return {
+    snapshot: drill!.snapshot,
+    maxSize: drill!['max-size'],
+    maxFiles: String(drill!['max-files']),
+    maxTime: drill!['max-time'],
+    ...defined({ check: drill!.check, scratch: path('scratch'), signingKey: path('signing-key') }),
+  };
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without the members that are undefined. */
+function defined<T extends object>(members: T): Defined<T> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+function numbersIn(result: Readonly<Record<string, unknown>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(result).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
+  );
+}
