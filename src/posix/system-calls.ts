@@ -115,6 +115,15 @@ export interface SystemCalls {
     size: number,
     flags: number,
   ) => number;
+  readonly socket: (family: number, kind: number, protocol: number) => number;
+  readonly sendto: (
+    fd: number,
+    bytes: Uint8Array,
+    size: number,
+    flags: number,
+    to: Uint8Array,
+    toSize: number,
+  ) => number;
   readonly getpwuid_r: (
     uid: number,
     record: Address,
@@ -182,6 +191,8 @@ const signatures: Record<string, [result: string, ...parameters: string[]]> = {
   llistxattr: ['int64', 'void *', 'void *', 'size_t'],
   lgetxattr: ['int64', 'void *', 'void *', 'void *', 'size_t'],
   lsetxattr: ['int', 'void *', 'void *', 'void *', 'size_t', 'int'],
+  socket: ['int', 'int', 'int', 'int'],
+  sendto: ['int64', 'int', 'void *', 'size_t', 'int', 'void *', 'uint'],
   getpwuid_r: ['int', 'uint', 'int64', 'int64', 'size_t', 'int64'],
   getgrgid_r: ['int', 'uint', 'int64', 'int64', 'size_t', 'int64'],
   getpwnam_r: ['int', 'void *', 'int64', 'int64', 'size_t', 'int64'],
