@@ -25,7 +25,7 @@ export async function sendStartPings(
   surroundings: AlarmSurroundings,
   signal?: AbortSignal,
 ): Promise<string[]> {
-  const text = `${step.kind} of "${step.name}" on ${step.host} begins`;
+  const text = `${step.kind} of ${step.name} on ${step.host} begins`;
   const meant = pings.filter((ping) => ping.on.includes('start') && isFor(ping, step));
   return troublesOf(meant.map((ping) => () => sendPing(ping, 'start', text, surroundings, signal)));
 }

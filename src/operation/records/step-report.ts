@@ -71,10 +71,10 @@ export function stepReportJson(report: StepReport): Record<string, unknown> {
   };
 }
 
-/** `backup of "web" on db-1 failed`: what a subject or title has room for. */
+/** `backup of web on db-1 FAILED`: what a subject or title has room for. */
 export function stepTitle({ kind, name, host, outcome }: StepReport): string {
   const ending = { success: 'is done', warning: 'is done, with warnings', failure: 'FAILED' }[outcome];
-  return `${kind} of "${name}" on ${host} ${ending}`;
+  return `${kind} of ${name} on ${host} ${ending}`;
 }
 
 /** What a message has room for: a few lines, without control characters. */
