@@ -11,6 +11,8 @@ export const dist: string = join(root, 'dist');
 
 /** Kept out of the main file, which starts in two thirds of the time without it. */
 const largePackages = ['@aws-sdk/client-s3'];
+/** What stands for import.meta.url: src/bundle/read-asset.ts finds the files that are named relative to it. */
+const bundleUrl = 'salvage:///';
 /** What `src/bundle/` loads otherwise: the assets that it names are none. */
 const notScanned = ['src/bundle/', 'src/cli/plugin-program.ts'];
 
@@ -32,7 +34,7 @@ export async function bundle(folder: string): Promise<[program: string, ...asset
     legalComments: 'inline',
     // src/bundle/ knows what these mean.
     define: {
-      'import.meta.url': '"salvage:///"',
+      'import.meta.url': JSON.stringify(bundleUrl),
       'import.meta.dirname': '__dirname',
       'import.meta.filename': '__filename',
     },
@@ -85,7 +87,7 @@ const keepApart: Plugin = {
     build.onResolve({ filter: new RegExp(`^(?:${exactly})$`) }, ({ path }) => ({ path, namespace: 'large' }));
     build.onLoad({ filter: /./, namespace: 'large' }, ({ path }) => ({
       contents: `module.exports = require('./src/bundle/load-package.ts')
-        .loadPackage(new URL('./${assetOf(path)}', import.meta.url));`,
+        .loadPackage(new URL('${bundleUrl}${assetOf(path)}'));`,
       resolveDir: root,
     }));
   },
