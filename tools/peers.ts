@@ -31,6 +31,11 @@ const packages: Record<string, string> = {
   radosgw: '/usr/bin/radosgw',
   faketime: '/usr/bin/faketime',
   rclone: '/usr/bin/rclone',
+  'postgresql-15': '/usr/lib/postgresql/15/bin/initdb',
+  'mariadb-server-core': '/usr/sbin/mariadbd',
+  'mariadb-client': '/usr/bin/mariadb-dump',
+  sqlite3: '/usr/bin/sqlite3',
+  'ansible-core': '/usr/bin/ansible-playbook',
 };
 const azurite = {
   version: '3.37.0',
@@ -62,9 +67,13 @@ export function preparePeers(): void {
       process.exit(1);
     }
     console.error(`installing what the tests compare with: ${missing.join(' ')}`);
-    // A freshly installed sshd must not start by itself.
+    // A freshly installed sshd must not start by itself, and PostgreSQL not make a server of its own.
     if (!existsSync('/usr/sbin/policy-rc.d'))
       writeFileSync('/usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+    if (!existsSync('/etc/postgresql-common/createcluster.conf')) {
+      mkdirSync('/etc/postgresql-common', { recursive: true });
+      writeFileSync('/etc/postgresql-common/createcluster.conf', 'create_main_cluster = false\n');
+    }
     if (!apt(['update', '-q']) || !apt(['install', '-y', '--no-install-recommends', ...missing])) {
       console.error(`That failed. Run it by hand to see why:\n\n  ${command}\n`);
       process.exit(1);
