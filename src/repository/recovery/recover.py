@@ -4,55 +4,63 @@
   python3 recover.py --repo DIR -i IDENTITY --target OUT latest      (or the name of a snapshot)
 
 Checks the SHA-256 of every object and piece of content; with --allowed-signers FILE --signer HOST also who made the
-snapshot (needs ssh-keygen; never take FILE from the repository). `age` runs once per pack: an identity with a
-passphrase asks each time. Exit status: 0 all restored; 1 failed; 3 but for what is named on standard error.
+snapshot (needs ssh-keygen; never take FILE from the repository), with --keeper NAME who rewrapped it for other keys.
+`age` runs once per pack: an identity with a passphrase asks each time. Exit status: 0 all restored; 1 failed; 3 but
+for what is named on standard error.
 """
-import argparse, base64, contextlib, hashlib, json, os, re, stat, subprocess, sys, tempfile
+import argparse, base64, contextlib, functools, glob, hashlib, json, os, re, stat, subprocess, sys, tempfile
 
-PACKS_KEPT = 8
 SPECIAL = {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK,
            "character-device": stat.S_IFCHR, "block-device": stat.S_IFBLK}
-warnings = 0
-
-
-class Damage(Exception):
-    pass
-
-
-def fail(message):
-    sys.exit("recover.py: " + message)
+Damage = type("Damage", (Exception,), {})
+warnings = []
 
 
 def warn(message):
-    global warnings
-    warnings += 1
+    warnings.append(message)
     print("recover.py: " + message, file=sys.stderr)
 
 
+def is_signed(path, namespace, signers, principal):
+    command = ["ssh-keygen", "-Y", "verify", "-n", namespace, "-s", path + ".sig", "-f", signers, "-I", principal]
+    return subprocess.run(command, stdin=open(path, "rb"), stdout=sys.stderr).returncode == 0
+
+
 class Repository:
-    """Opens objects that the snapshot's SHA256SUMS lists, and nothing else."""
+    """Opens objects that the snapshot's SHA256SUMS lists, or what they were rewrapped to, and nothing else."""
 
-    def __init__(self, folder, identities, snapshot):
-        self.folder, self.identities, self.sums, self.opened = folder, identities, {}, {}
+    def __init__(self, options, snapshot):
+        self.folder, self.identities, self.sums, self.rewrapped = options.repo, options.identity, {}, {}
         self.snapshot = "snapshots/" + snapshot
-        with open(os.path.join(folder, self.snapshot, "SHA256SUMS"), encoding="ascii") as lines:
-            for line in lines:
-                if not re.fullmatch(r"[0-9a-f]{64}  [A-Za-z0-9][A-Za-z0-9._/-]*\n", line) or ".." in line:
-                    raise Damage("SHA256SUMS has a line that is none")
-                self.sums[line[66:-1]] = line[:64]
+        for line in open(os.path.join(self.folder, self.snapshot, "SHA256SUMS"), encoding="ascii"):
+            if not re.fullmatch(r"[0-9a-f]{64}  [A-Za-z0-9][A-Za-z0-9._/-]*\n", line) or ".." in line:
+                raise Damage("SHA256SUMS has a line that is none")
+            self.sums[line[66:-1]] = line[:64]
+        for path in sorted(glob.glob(glob.escape(self.folder) + "/keeper/*.json.sig")):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                record, signers, keeper = json.load(open(path[:-4])), options.allowed_signers, options.keeper or ""
+                objects = record["objects"] if record["action"] == "rewrapped" else {}
+                if objects and (not signers or is_signed(path[:-4], "salvage-rewrap", signers, keeper)):
+                    self.rewrapped.update(objects)
 
+    @functools.lru_cache(8)
     def open(self, name):
         """The decrypted, decompressed content of an object, as an open file. The last few are kept."""
-        if name in self.opened:
-            return self.opened[name]
         if name not in self.sums:
             raise Damage(f"{name} is not listed in SHA256SUMS")
+        new = self.rewrapped.get(self.sums[name])
+        if new and re.fullmatch("[0-9a-f]{64}", new):
+            with contextlib.suppress(OSError, Damage):
+                return self.decrypt(f"packs/{new[:2]}/{new}.age", new)
+        return self.decrypt(name, self.sums[name])
+
+    def decrypt(self, name, expected):
         digest = hashlib.sha256()
         with open(os.path.join(self.folder, name), "rb") as stored:
             for piece in iter(lambda: stored.read(1 << 20), b""):
                 digest.update(piece)
-            if digest.hexdigest() != self.sums[name]:
-                raise Damage(f"{name} is damaged: its SHA-256 is not the one in SHA256SUMS")
+            if digest.hexdigest() != expected:
+                raise Damage(f"{name} is damaged: its SHA-256 is not the one that was signed")
             stored.seek(0)
             content = tempfile.TemporaryFile()
             keys = [argument for identity in self.identities for argument in ("-i", identity)]
@@ -62,9 +70,6 @@ class Repository:
             if zstd.wait() != 0 or age.wait() != 0:
                 raise Damage(f"{name} does not decrypt or decompress")
         content.seek(0)
-        self.opened[name] = content
-        while len(self.opened) > PACKS_KEPT:
-            self.opened.pop(next(iter(self.opened))).close()
         return content
 
     def blob(self, pack, offset, length, digest):
@@ -82,9 +87,8 @@ class Repository:
         root = json.load(self.open(self.snapshot + "/root.age"))
         for number, offset, length, digest, _first in root["segments"]:
             segment = self.blob(root["packs"][number], offset, length, digest).decode().split("\n")
-            lines = [json.loads(line) for line in segment if line]
-            for line in lines[1:]:
-                yield line, lines[0]["packs"]
+            first, *lines = [json.loads(line) for line in segment if line]
+            yield from ((line, first["packs"]) for line in lines)
 
 
 def member(line, name):
@@ -97,7 +101,7 @@ class Target:
     def __init__(self, folder):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if os.listdir(folder):
-            fail(f"{folder} is not empty")
+            sys.exit(f"recover.py: {folder} is not empty")
         self.root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self.path, self.folder = b"", os.dup(self.root)
 
@@ -136,8 +140,7 @@ class Target:
             os.link(first_name, name, src_dir_fd=first, dst_dir_fd=self.enter(path)[0], follow_symlinks=False)
             os.close(first)
         elif kind in SPECIAL:
-            device = os.makedev(*line["device"]) if "device" in line else 0
-            os.mknod(name, SPECIAL[kind] | 0o600, device, dir_fd=folder)
+            os.mknod(name, SPECIAL[kind] | 0o600, os.makedev(*line.get("device", (0, 0))), dir_fd=folder)
         else:
             raise Damage(f"{path!r} is of the unknown type {kind!r}")
 
@@ -219,7 +222,7 @@ def main():
     parser.add_argument("--repo", required=True, metavar="DIR")
     parser.add_argument("-i", "--identity", required=True, action="append")
     parser.add_argument("--target", required=True, metavar="OUT", help="a new or empty directory")
-    for option, value in ("--allowed-signers", "FILE"), ("--signer", "HOST"):
+    for option, value in ("--allowed-signers", "FILE"), ("--signer", "HOST"), ("--keeper", "NAME"):
         parser.add_argument(option, metavar=value)
     parser.add_argument("snapshot", metavar="SNAPSHOT|latest")
     options = parser.parse_args()
@@ -228,23 +231,19 @@ def main():
     ids = sorted(name for name in os.listdir(folder) if os.path.exists(f"{folder}/{name}/SHA256SUMS.sig"))
     snapshot = (ids or [""])[-1] if options.snapshot == "latest" else options.snapshot
     if snapshot not in ids:
-        fail(f"there is no snapshot {options.snapshot} in {options.repo}")
+        sys.exit(f"recover.py: there is no snapshot {options.snapshot} in {options.repo}")
     sums = os.path.join(folder, snapshot, "SHA256SUMS")
-    if options.allowed_signers and options.signer:
-        command = ["ssh-keygen", "-Y", "verify", "-n", "salvage-snapshot", "-s", sums + ".sig",
-                   "-f", options.allowed_signers, "-I", options.signer]
-        if subprocess.run(command, stdin=open(sums, "rb"), stdout=sys.stderr).returncode != 0:
-            fail("the signature of the snapshot is not good")
-    else:
+    if not options.allowed_signers or not options.signer:
         print("recover.py: the signature was not checked (see --allowed-signers)", file=sys.stderr)
+    elif not is_signed(sums, "salvage-snapshot", options.allowed_signers, options.signer):
+        sys.exit("recover.py: the signature of the snapshot is not good")
     try:
-        repository = Repository(options.repo, options.identity, snapshot)
+        repository = Repository(options, snapshot)
         count = restore(repository, Target(options.target))
     except (Damage, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        fail(f"the snapshot cannot be restored: {error!r}")
+        sys.exit(f"recover.py: the snapshot cannot be restored: {error!r}")
     print(f"recover.py: {count} entries of {snapshot} restored to {options.target}", file=sys.stderr)
     sys.exit(3 if warnings else 0)
 
 
-if __name__ == "__main__":
-    main()
+main()
