@@ -16,32 +16,41 @@ export type PassphraseSource =
  * @throws bad-key if the source cannot be read, or if its first line is empty or not UTF-8
  */
 export async function readPassphrase(source: PassphraseSource, signal: AbortSignal): Promise<string> {
-  if ('file' in source) return firstLine(readFile(source.file), `the file "${source.file}"`);
-  if ('fd' in source) return firstLine(readFd(source.fd), `file descriptor ${source.fd}`);
-  return firstLine(await readCommand(source.command, signal), 'the passphrase command');
+  return await readSecretLine(source, 'passphrase', signal);
 }
 
-function readFile(path: string): Buffer {
+/** As `readPassphrase`, for a secret that is called `what`. */
+export async function readSecretLine(
+  source: PassphraseSource,
+  what: string,
+  signal: AbortSignal,
+): Promise<string> {
+  if ('file' in source) return firstLine(readFile(source.file, what), `the file "${source.file}"`, what);
+  if ('fd' in source) return firstLine(readFd(source.fd, what), `file descriptor ${source.fd}`, what);
+  return firstLine(await readCommand(source.command, what, signal), `the ${what} command`, what);
+}
+
+function readFile(path: string, what: string): Buffer {
   let fd: number;
   try {
     fd = openSync(path, 'r');
   } catch (cause) {
-    throw unreadable(`the file "${path}"`, cause);
+    throw unreadable(`the file "${path}"`, what, cause);
   }
   try {
     return readUpToLimit(fd);
   } catch (cause) {
-    throw unreadable(`the file "${path}"`, cause);
+    throw unreadable(`the file "${path}"`, what, cause);
   } finally {
     closeSync(fd);
   }
 }
 
-function readFd(fd: number): Buffer {
+function readFd(fd: number, what: string): Buffer {
   try {
     return readUpToLimit(fd);
   } catch (cause) {
-    throw unreadable(`file descriptor ${fd}`, cause);
+    throw unreadable(`file descriptor ${fd}`, what, cause);
   }
 }
 
@@ -54,7 +63,7 @@ function readUpToLimit(fd: number): Buffer {
   return buffer.subarray(0, length);
 }
 
-async function readCommand(command: string, signal: AbortSignal): Promise<Buffer> {
+async function readCommand(command: string, what: string, signal: AbortSignal): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   // Standard input may be the data. Standard error is the user's: the command may have something to say there.
   const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'], signal });
@@ -65,7 +74,7 @@ async function readCommand(command: string, signal: AbortSignal): Promise<Buffer
     if (length <= maxBytes) chunks.push(chunk);
   });
   child.on('error', (cause) =>
-    reject(signal.aborted ? (signal.reason as Error) : unreadable('the passphrase command', cause)),
+    reject(signal.aborted ? (signal.reason as Error) : unreadable(`the ${what} command`, what, cause)),
   );
   child.on('close', (code, killedBy) => {
     if (code === 0) resolve(length > maxBytes ? Buffer.alloc(maxBytes + 1) : Buffer.concat(chunks));
@@ -73,7 +82,7 @@ async function readCommand(command: string, signal: AbortSignal): Promise<Buffer
       reject(
         new SalvageError(
           'bad-key',
-          `Cannot get the passphrase: the passphrase command ended with ${killedBy ?? `exit code ${code}`}`,
+          `Cannot get the ${what}: the ${what} command ended with ${killedBy ?? `exit code ${code}`}`,
           { hint: 'run the command by itself to see why' },
         ),
       );
@@ -81,28 +90,28 @@ async function readCommand(command: string, signal: AbortSignal): Promise<Buffer
   return promise;
 }
 
-function firstLine(bytes: Buffer, name: string): string {
+function firstLine(bytes: Buffer, name: string, what: string): string {
   const end = bytes.indexOf(0x0a);
   if (end < 0 && bytes.length > maxBytes)
-    throw new SalvageError('bad-key', `Cannot get the passphrase from ${name}: its first line is too long`);
+    throw new SalvageError('bad-key', `Cannot get the ${what} from ${name}: its first line is too long`);
   let line: string;
   try {
     line = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
       bytes.subarray(0, end < 0 ? bytes.length : end),
     );
   } catch (cause) {
-    throw new SalvageError('bad-key', `Cannot get the passphrase from ${name}: it is not UTF-8 text`, {
+    throw new SalvageError('bad-key', `Cannot get the ${what} from ${name}: it is not UTF-8 text`, {
       cause,
     });
   }
-  const passphrase = line.replace(/\r$/, '');
-  if (passphrase === '')
-    throw new SalvageError('bad-key', `Cannot get the passphrase from ${name}: its first line is empty`);
-  return passphrase;
+  const secret = line.replace(/\r$/, '');
+  if (secret === '')
+    throw new SalvageError('bad-key', `Cannot get the ${what} from ${name}: its first line is empty`);
+  return secret;
 }
 
-function unreadable(name: string, cause: unknown): SalvageError {
-  return new SalvageError('bad-key', `Cannot get the passphrase from ${name}: ${(cause as Error).message}`, {
+function unreadable(name: string, what: string, cause: unknown): SalvageError {
+  return new SalvageError('bad-key', `Cannot get the ${what} from ${name}: ${(cause as Error).message}`, {
     cause,
   });
 }

@@ -17,6 +17,7 @@ import type { CliContext } from '../context.ts';
 import { JsonEvents } from '../json-events.ts';
 import { performStep, repositoryUrl } from '../perform-step.ts';
 import { readRunState, runPlaces } from '../run-places.ts';
+import { StepSurroundings } from '../step-surroundings.ts';
 import { systemError } from '../system-error.ts';
 
 interface Options extends ConfigurationFlag {
@@ -66,6 +67,7 @@ async function run(names: readonly string[], options: Options, context: CliConte
   const steps = chooseSteps(names, options, configuration, state, clock.now());
   if (options.dryRun) return await showPlan(steps, options, context);
   const events = new JsonEvents(options.json ?? false, context);
+  const surroundings = new StepSurroundings(configuration, state, context);
   let failures = 0;
   const result = await runSteps(
     steps.map((step) => runnable(step, configuration, context)),
@@ -73,16 +75,19 @@ async function run(names: readonly string[], options: Options, context: CliConte
       host: hostname(),
       damaged: damagedRepositories(configuration, state),
       observer: {
-        onBegin({ kind, name, repository }, id) {
+        async onBegin(step, id) {
+          const { kind, name, repository } = step;
           terminal.info(`${kind} ${name}${name === repository ? '' : ` (${repository})`}`);
           events.emit('begin', { id });
+          await surroundings.begin(step);
         },
-        onEnd(report, id) {
+        async onEnd(report, id) {
           if (report.outcome === 'failure') failures++;
           showEnd(report, id, context);
           events.emit('step', { id, ...stepReportJson(report) });
           // What was not really tried stays due.
           if (report.code !== 'interrupted' && report.code !== 'busy') remember(id, report, state, context);
+          await surroundings.end(report);
         },
         onSkip({ id }, reason) {
           terminal.warning(`${id} was left out: ${reason}`);

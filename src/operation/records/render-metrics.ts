@@ -1,22 +1,27 @@
-import type { StepMemory, StepRun } from './step-history.ts';
+import type { LastRun } from '../run/run-state.ts';
+import type { StepKind } from './step-report.ts';
+
+/** What is remembered of a step. */
+export interface StepMemory {
+  readonly kind: StepKind;
+  readonly name: string;
+  readonly repository: string;
+  readonly last: LastRun;
+}
 
 interface Metric {
   readonly name: string;
   readonly type: 'gauge' | 'counter';
   readonly help: string;
   /** Undefined: there is no sample of this step. */
-  readonly value: (memory: StepMemory) => number | undefined;
+  readonly value: (last: LastRun) => number | undefined;
 }
 
-const seconds = (time: string): number => Date.parse(time) / 1000;
+const seconds = (time: Date): number => time.getTime() / 1000;
 const counted =
-  (number: string) =>
-  ({ lastGood }: StepMemory): number | undefined =>
-    lastGood?.numbers[number];
-const ofLast =
-  (read: (run: StepRun) => number) =>
-  ({ last }: StepMemory): number =>
-    read(last);
+  (number: string): Metric['value'] =>
+  ({ numbers }) =>
+    numbers[number];
 
 /** Names as Prometheus and OpenMetrics advise: base units as suffixes, `_total` for what only grows. */
 const metrics: readonly Metric[] = [
@@ -36,31 +41,31 @@ const metrics: readonly Metric[] = [
     name: 'salvage_step_last_run_timestamp_seconds',
     type: 'gauge',
     help: 'When the step last ended.',
-    value: ofLast(({ endedAt }) => seconds(endedAt)),
+    value: ({ endedAt }) => seconds(endedAt),
   },
   {
     name: 'salvage_step_last_run_succeeded',
     type: 'gauge',
     help: '1 if the last run of the step was done, with or without warnings; 0 if it failed.',
-    value: ofLast(({ outcome }) => (outcome === 'failure' ? 0 : 1)),
+    value: ({ outcome }) => (outcome === 'failure' ? 0 : 1),
   },
   {
     name: 'salvage_step_last_run_warnings',
     type: 'gauge',
     help: 'Warnings of the last run of the step.',
-    value: ofLast(({ warnings }) => warnings),
+    value: ({ warnings }) => warnings,
   },
   {
     name: 'salvage_step_last_run_duration_seconds',
     type: 'gauge',
     help: 'How long the last run of the step took.',
-    value: ofLast(({ durationMs }) => durationMs / 1000),
+    value: ({ durationMs }) => durationMs / 1000,
   },
   {
     name: 'salvage_step_last_success_timestamp_seconds',
     type: 'gauge',
     help: 'When the last run of the step ended that did not fail.',
-    value: ({ lastGood }) => (lastGood ? seconds(lastGood.endedAt) : undefined),
+    value: ({ goodAt }) => goodAt && seconds(goodAt),
   },
   {
     name: 'salvage_step_last_content_bytes',
@@ -118,8 +123,10 @@ export function renderMetrics(memories: readonly StepMemory[], version: string):
   ];
   for (const { name, type, help, value } of metrics) {
     const samples = memories.flatMap((memory) => {
-      const number = value(memory);
-      return number === undefined ? [] : [`${name}{${labelsOf(memory)}} ${number}`];
+      const number = value(memory.last);
+      return number === undefined || !Number.isFinite(number)
+        ? []
+        : [`${name}{${labelsOf(memory)}} ${number}`];
     });
     if (samples.length > 0) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples);
   }

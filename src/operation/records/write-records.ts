@@ -5,8 +5,7 @@ import { sendDatagram } from '../../posix/send-datagram.ts';
 import { errorCode, stateOf } from '../../posix/system-call-error.ts';
 import { appendToLog, type LogFile } from './append-to-log.ts';
 import { journalEntry } from './journal-entry.ts';
-import { renderMetrics } from './render-metrics.ts';
-import type { StepHistory } from './step-history.ts';
+import { renderMetrics, type StepMemory } from './render-metrics.ts';
 import { stepReportJson, type StepReport } from './step-report.ts';
 import { syslogLine, type SyslogFacility } from './syslog-line.ts';
 
@@ -21,7 +20,6 @@ export interface RecordSettings {
   readonly logFile?: LogFile | undefined;
   /** Path of a file for the text-file collector of Prometheus. */
   readonly metricsFile?: string | undefined;
-  readonly history: StepHistory;
   /** Of salvage, for the metrics. */
   readonly version: string;
 }
@@ -30,15 +28,17 @@ export interface RecordSettings {
 const pausesMs = [5, 20, 75, 300, 600];
 
 /**
- * Writes down how a step ended, in all places that the settings name.
+ * Writes down how a step ended, in all places that the settings name. `memories` is what the metrics show: all steps of
+ * the configuration, this one among them.
  * @returns a line for each place where that was not possible: to be reported, and nothing more
  */
 export async function writeRecords(
   settings: RecordSettings,
   report: StepReport,
+  memories: readonly StepMemory[],
   sleep: Sleep,
 ): Promise<string[]> {
-  const { journal, syslog, logFile, metricsFile, history, version } = settings;
+  const { journal, syslog, logFile, metricsFile, version } = settings;
   const troubles: string[] = [];
   const attempt = async (what: string, write: () => void | Promise<void>): Promise<void> => {
     try {
@@ -49,7 +49,6 @@ export async function writeRecords(
       );
     }
   };
-  await attempt('the history of runs', () => history.write(report));
   if (journal !== undefined)
     await attempt('the journal', async () => {
       try {
@@ -65,7 +64,7 @@ export async function writeRecords(
   if (logFile)
     await attempt(`"${logFile.path}"`, () => appendToLog(logFile, JSON.stringify(stepReportJson(report))));
   if (metricsFile !== undefined)
-    await attempt(`"${metricsFile}"`, () => replaceFile(metricsFile, renderMetrics(history.all(), version)));
+    await attempt(`"${metricsFile}"`, () => replaceFile(metricsFile, renderMetrics(memories, version)));
   return troubles;
 }
 

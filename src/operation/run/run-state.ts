@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
-import { decodeJson, encodeJson } from '../../repository/json-document.ts';
+import { countSchema, decodeJson, encodeJson } from '../../repository/json-document.ts';
 import type { StepReport } from '../records/step-report.ts';
 
 /** How a step ended last time. */
@@ -12,8 +12,16 @@ export interface LastRun {
   readonly outcome: StepReport['outcome'];
   readonly code?: ErrorCode | undefined;
   readonly message: string;
+  readonly durationMs: number;
+  /** How many there were. */
+  readonly warnings: number;
+  /** How often it ran, and how often it failed. */
+  readonly runs: number;
+  readonly failures: number;
   /** When it last ended well, warnings included. */
   readonly goodAt?: Date | undefined;
+  /** What was counted then. */
+  readonly numbers: Readonly<Record<string, number>>;
 }
 
 const maxBytes = 4 * 1024 * 1024;
@@ -35,7 +43,12 @@ const schema = v.strictObject({
       outcome: v.picklist(['success', 'warning', 'failure']),
       code: v.optional(v.string()),
       message: v.string(),
+      durationMs: v.number(),
+      warnings: countSchema,
+      runs: countSchema,
+      failures: countSchema,
       goodAt: v.optional(timeSchema),
+      numbers: v.record(v.string(), v.number()),
     }),
   ),
 });
@@ -77,15 +90,23 @@ export class RunState {
   }
 
   /** Keeps it, whole or not at all. @throws failed */
-  record(id: string, { startedAt, endedAt, outcome, code, message }: StepReport): void {
-    const goodAt = outcome === 'failure' ? this.of(id)?.goodAt : endedAt;
+  record(id: string, report: StepReport): void {
+    const { startedAt, endedAt, outcome, code, message, durationMs } = report;
+    const before = this.of(id);
+    const hasFailed = outcome === 'failure';
+    const goodAt = hasFailed ? before?.goodAt : endedAt;
     this.#steps.set(id, {
       startedAt,
       endedAt,
       outcome,
       ...(code !== undefined && { code }),
       message: message.slice(0, longestMessage),
+      durationMs: Math.max(0, durationMs),
+      warnings: report.warnings.length,
+      runs: (before?.runs ?? 0) + 1,
+      failures: (before?.failures ?? 0) + Number(hasFailed),
       ...(goodAt && { goodAt }),
+      numbers: hasFailed ? (before?.numbers ?? {}) : report.numbers,
     });
     const draft = `${this.#path}.new`;
     try {
