@@ -10,6 +10,8 @@ export interface KeyPaths {
   readonly keeperKey: string;
   /** As `signingKey`, for the reports of drills. */
   readonly restorerKey: string;
+  /** As `signingKey`, for requests for healing. */
+  readonly auditorKey: string;
   /** age identity file. */
   readonly identity: string;
   /** age recipients file. */
@@ -37,6 +39,7 @@ export function keyPaths(env: Readonly<Record<string, string | undefined>>): Key
     signingKey: join(folder, 'signing-key'),
     keeperKey: join(folder, 'keeper-key'),
     restorerKey: join(folder, 'restorer-key'),
+    auditorKey: join(folder, 'auditor-key'),
     identity: join(folder, 'identity.txt'),
     recipients: join(folder, 'recipients.txt'),
     allowedSigners: join(folder, 'allowed_signers'),

@@ -40,6 +40,8 @@ export interface HostConfiguration {
   /** AGE-SECRET-KEY-…: of the recipients' kind, since age does not mix post-quantum and classic ones in one file. */
   readonly indexKey: string;
   readonly chunkerSeed: Uint8Array;
+  /** Public keys, as in a .pub file, of whose requests for healing this host acts on. */
+  readonly auditors?: readonly string[];
   /** In no object of the repository: what an attacker can write must not shorten a lock. */
   readonly lock?: LockPolicy;
 }
@@ -65,6 +67,7 @@ const schema = v.strictObject({
   signingKey: line,
   indexKey: v.pipe(v.string(), v.regex(/^AGE-SECRET-KEY-[A-Z0-9-]+$/)),
   chunkerSeed: v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{43}=$/)),
+  auditors: v.optional(v.pipe(v.array(line), v.maxLength(64))),
   lock: v.optional(
     v.strictObject({
       mode: v.picklist(['compliance', 'governance']),
@@ -76,7 +79,7 @@ const schema = v.strictObject({
 export function encodeHostConfiguration(configuration: HostConfiguration): Uint8Array<ArrayBuffer> {
   const { repository, repositoryId, name, recipients, recipientChanges, signingKey, indexKey, chunkerSeed } =
     configuration;
-  const { lock } = configuration;
+  const { auditors, lock } = configuration;
   if (chunkerSeed.length !== chunkerSeedBytes) throw new RangeError('a chunker seed has 32 bytes');
   return encodeJson({
     format: 'salvage-host',
@@ -89,6 +92,7 @@ export function encodeHostConfiguration(configuration: HostConfiguration): Uint8
     signingKey,
     indexKey,
     chunkerSeed: Buffer.from(chunkerSeed).toString('base64'),
+    ...(auditors && { auditors }),
     ...(lock && { lock }),
   });
 }
@@ -97,11 +101,12 @@ export function encodeHostConfiguration(configuration: HostConfiguration): Uint8
 export function decodeHostConfiguration(bytes: Uint8Array, path: string): HostConfiguration {
   try {
     const decoded = decodeJson(schema, bytes, maxBytes, path);
-    const { format: _, version: __, chunkerSeed, lock, recipientChanges, ...rest } = decoded;
+    const { format: _, version: __, chunkerSeed, lock, recipientChanges, auditors, ...rest } = decoded;
     return {
       ...rest,
       chunkerSeed: Buffer.from(chunkerSeed, 'base64'),
       ...(recipientChanges && { recipientChanges }),
+      ...(auditors && { auditors }),
       ...(lock && { lock }),
     };
   } catch (error) {

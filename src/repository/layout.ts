@@ -15,6 +15,7 @@ export const packsPrefix = 'packs/';
 export const indexPrefix = 'index/';
 export const snapshotsPrefix = 'snapshots/';
 export const keeperPrefix = 'keeper/';
+export const healingPrefix = 'healing/';
 
 const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
 export type SnapshotFile = (typeof snapshotFiles)[number];
@@ -27,6 +28,14 @@ export interface KeeperRecordId {
 }
 
 export type KeeperFile = 'json' | 'json.sig';
+
+/** Time and random digits of a healing request: what its name consists of. */
+export interface HealingRequestId {
+  /** `yyyymmddThhmmssZ` */
+  readonly stamp: string;
+  /** 8 hex */
+  readonly random: string;
+}
 
 export function packName(id: PackId): string {
   return `${packsPrefix}${id.slice(0, 2)}/${id}.age`;
@@ -44,6 +53,10 @@ export function keeperFileName({ number, stamp }: KeeperRecordId, file: KeeperFi
   return `${keeperPrefix}${String(number).padStart(8, '0')}-${stamp}.${file}`;
 }
 
+export function healingFileName({ stamp, random }: HealingRequestId, file: KeeperFile): string {
+  return `${healingPrefix}${stamp}-${random}.${file}`;
+}
+
 /** The digest that the name of a pack or index object has. */
 export function digestInName(name: string): ObjectDigest | undefined {
   const role = roleOf(name);
@@ -56,6 +69,7 @@ export type ObjectRole =
   | { readonly kind: 'index'; readonly id: IndexId }
   | { readonly kind: 'snapshot'; readonly id: SnapshotId; readonly file: SnapshotFile }
   | { readonly kind: 'keeper'; readonly id: KeeperRecordId; readonly file: KeeperFile }
+  | { readonly kind: 'healing'; readonly id: HealingRequestId; readonly file: KeeperFile }
   | { readonly kind: 'repository' | 'readme' | 'recover' };
 
 /** Undefined for a name that no object of this format has. */
@@ -82,6 +96,11 @@ export function roleOf(name: string): ObjectRole | undefined {
     const number = Number(match?.[1]);
     if (!match || number === 0) return undefined;
     return { kind: 'keeper', id: { number, stamp: match[2]! }, file: match[3] as KeeperFile };
+  }
+  if (folder === 'healing' && parts.length === 2) {
+    const [, stamp, random, file] = /^(\d{8}T\d{6}Z)-([0-9a-f]{8})\.(json|json\.sig)$/.exec(second) ?? [];
+    if (stamp === undefined || random === undefined) return undefined;
+    return { kind: 'healing', id: { stamp, random }, file: file as KeeperFile };
   }
   return undefined;
 }

@@ -22,6 +22,7 @@ export const limits: {
   readonly repositoryJson: number;
   readonly rootJson: number;
   readonly keeperRecord: number;
+  readonly healingRequest: number;
 } = {
   storedObject: largestObjectBytes,
   packTarget: { smallest: 16 * mib, largest: 120 * mib },
@@ -41,4 +42,5 @@ export const limits: {
   repositoryJson: 4096,
   rootJson: 256 * mib,
   keeperRecord: 32 * mib,
+  healingRequest: mib,
 };

@@ -15,12 +15,14 @@ import { snapshotGroup } from '../../repository/snapshot/snapshot-json.ts';
 import type { WalkOptions } from '../../source/walk.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { isMarkedMeanwhile } from '../keeper/removal-marks.ts';
 import { requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { readRepositoryJson } from '../open-repository.ts';
 import { chooseMerged } from './choose-merged.ts';
 import { clearLeftovers } from './clear-leftovers.ts';
 import { commitSnapshot } from './commit-snapshot.ts';
 import { extendLocks } from './extend-locks.ts';
+import { compareHealed, type HealingOutcome } from './heal-packs.ts';
 import { IndexWriter } from './index-writer.ts';
 import { readKnownRepository, type KnownRepository } from './known-repository.ts';
 import { planMemory, usualMemoryBytes } from './memory-plan.ts';
@@ -74,6 +76,8 @@ export interface BackupResult {
   /** Bytes of packs and index objects that this run has stored. */
   readonly storedBytes: number;
   readonly packsStored: number;
+  /** Undefined if nobody has asked for anything new. */
+  readonly healing: HealingOutcome | undefined;
   readonly durationMs: number;
 }
 
@@ -110,26 +114,39 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
     );
   if (host.lock && !options.dryRun) requireObjectLock(storage).lockNew(retentionFrom(host.lock, started));
   const indexKey = parseIdentity(host.indexKey);
-  if (!options.dryRun) await clearLeftovers(storage, signal);
-  const known = await readKnownRepository({
-    storage,
-    repositoryId: id,
-    folder,
-    publicKey: options.signer.publicKey,
-    indexKey,
-    observer: options.observer,
-    now: started,
-    signal,
-  });
-  const counts = noCounts();
-  const run = new BackupRun(options, known, counts);
+  const attempt = async (): Promise<BackupResult> => {
+    if (!options.dryRun) await clearLeftovers(storage, signal);
+    const known = await readKnownRepository({
+      storage,
+      repositoryId: id,
+      folder,
+      publicKey: options.signer.publicKey,
+      indexKey,
+      auditors: host.auditors ?? [],
+      observer: options.observer,
+      now: started,
+      signal,
+    });
+    const counts = noCounts();
+    const run = new BackupRun(options, known, counts);
+    try {
+      const result = options.dryRun
+        ? await run.try()
+        : await run.make(started, (await indexKey.recipients?.()) ?? []);
+      return { ...result, counts, durationMs: clock.monotonicMs() - startMs };
+    } finally {
+      known.journal.close();
+    }
+  };
   try {
-    const { snapshot, storedBytes, packsStored } = options.dryRun
-      ? await run.try()
-      : await run.make(started, (await indexKey.recipients?.()) ?? []);
-    return { snapshot, counts, storedBytes, packsStored, durationMs: clock.monotonicMs() - startMs };
-  } finally {
-    known.journal.close();
+    return await attempt();
+  } catch (error) {
+    // A stream is gone once it was read.
+    if (!isMarkedMeanwhile(error) || options.source.kind === 'stream') throw error;
+    options.observer.onNotice(
+      'a keeper has marked packs for removal that this run refers to: it begins once more, and stores their content anew',
+    );
+    return await attempt();
   }
 }
 
@@ -137,6 +154,7 @@ interface RunResult {
   readonly snapshot: SnapshotId | undefined;
   readonly storedBytes: number;
   readonly packsStored: number;
+  readonly healing: HealingOutcome | undefined;
 }
 
 class BackupRun {
@@ -174,7 +192,7 @@ class BackupRun {
       });
     const draft = new TreeDraft('', undefined);
     await readSources({ ...this.#reading(draft), walk: source.walk, pool: undefined });
-    return { snapshot: undefined, storedBytes: 0, packsStored: 0 };
+    return { snapshot: undefined, storedBytes: 0, packsStored: 0, healing: undefined };
   }
 
   async make(started: Date, indexRecipients: readonly Recipient[]): Promise<RunResult> {
@@ -281,14 +299,25 @@ class BackupRun {
         },
       );
       const own = blobs.finish(cache.newFile('blobs'));
+      const healing = this.#healing(own);
       cache.commit({ snapshot: id, checksums, packs, listing: tree.listing, levels: [...own, ...levels] });
       facts.write(this.#known.factsPath, checksums);
       journal.clear();
-      return { snapshot: id, storedBytes, packsStored: store.stored };
+      return { snapshot: id, storedBytes, packsStored: store.stored, healing };
     } finally {
       index.discard();
       blobs.close();
     }
+  }
+
+  #healing(own: readonly string[]): HealingOutcome | undefined {
+    const { healed, healingDeferred, levels, packs } = this.#known;
+    if (healed.length === 0) return undefined;
+    return {
+      packs: healed.length,
+      ...compareHealed(healed, levels, own, (pack) => packs.idOf(pack) !== undefined),
+      packsDeferred: healingDeferred,
+    };
   }
 
   async #read(

@@ -7,13 +7,18 @@ import { packsPrefix, roleOf } from '../../repository/layout.ts';
 import { PackTable } from '../../repository/pack/pack-table.ts';
 import type { PublicKey } from '../../ssh/public-key.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { readHealingRequests, type RequestedHealing } from '../healing/healing-requests.ts';
 import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { listSnapshots, type StoredSnapshot } from '../open-repository.ts';
 import { readSignedSnapshot, type SignedSnapshot } from '../reading/signed-snapshot.ts';
 import { Journal, type JournaledPack } from './journal.ts';
 import type { BackupObserver } from './observer.ts';
+import { mostHealedPacks } from './heal-packs.ts';
 import { openIndex } from './open-index.ts';
 import { PackFacts } from './pack-facts.ts';
+
+/** Of requests that are refused, so many are told of. */
+const mostNotices = 5;
 
 /** What a run starts from: what storage has and what this host remembers of it. */
 export interface KnownRepository {
@@ -34,6 +39,10 @@ export interface KnownRepository {
   readonly storedBytes: number;
   /** What a keeper is about to remove: it counts as absent. */
   readonly marks: RemovalMarks;
+  /** Numbers of the packs that auditors have asked to be healed and that this run treats as gone. */
+  readonly healed: readonly number[];
+  /** Packs that auditors have asked for as well, and that a later run treats so. */
+  readonly healingDeferred: number;
 }
 
 export interface KnownRepositoryOptions {
@@ -44,6 +53,8 @@ export interface KnownRepositoryOptions {
   /** Of this very host. */
   readonly publicKey: PublicKey;
   readonly indexKey: Identity;
+  /** Public keys of those whose requests for healing count. */
+  readonly auditors: readonly string[];
   readonly observer: BackupObserver;
   readonly now: Date;
   readonly signal: AbortSignal;
@@ -51,24 +62,27 @@ export interface KnownRepositoryOptions {
 
 /** Looks at storage once and compares it with the cache; what is lost of that comes from the index objects. */
 export async function readKnownRepository(options: KnownRepositoryOptions): Promise<KnownRepository> {
-  const { storage, repositoryId, folder, observer, signal } = options;
+  const { storage, repositoryId, folder, auditors, observer, now, signal } = options;
   // Before packs are listed: what is removed after this look is known to be marked.
   const marks = await RemovalMarks.read(storage, signal);
-  const [{ committed }, sizes] = await Promise.all([
+  const [{ committed }, sizes, requested] = await Promise.all([
     listSnapshots(storage, signal),
     listPacks(storage, signal),
+    readHealingRequests(storage, repositoryId, auditors, now, signal),
   ]);
+  for (const message of requested.refused.slice(0, mostNotices)) observer.onNotice(message);
   const cache = new CacheFolder(join(folder, 'cache'), repositoryId);
   const factsPath = join(folder, 'packs');
   const journal = new Journal(join(folder, 'journal'));
   const state = cache.load();
   const packs = state?.packs ?? new PackTable();
+  const { healed, healingDeferred } = chooseHealed(packs, requested);
   for (let number = 0; number < packs.size; number++) {
     const id = packs.idOf(number);
     if (id !== undefined && (!sizes.has(id) || marks.has(id))) packs.forget(number);
   }
   const isTakenUp = ({ id, sizeBytes }: JournaledPack): boolean =>
-    packs.find(id) === undefined && sizes.get(id) === sizeBytes && !marks.has(id);
+    packs.find(id) === undefined && sizes.get(id) === sizeBytes && !marks.has(id) && !requested.packs.has(id);
   const journaled = journal.read().filter(isTakenUp);
   let rebuilt: JournaledPack[] = [];
   if (!state && committed.length > 0) {
@@ -96,7 +110,20 @@ export async function readKnownRepository(options: KnownRepositoryOptions): Prom
     ),
     storedBytes,
     marks,
+    healed,
+    healingDeferred,
   };
+}
+
+/** Has the table forget packs that are to be healed. What it has forgotten is not found in it again: a request is acted on once. */
+function chooseHealed(
+  packs: PackTable,
+  requested: RequestedHealing,
+): { readonly healed: readonly number[]; readonly healingDeferred: number } {
+  const known = [...requested.packs].map((id) => packs.find(id)).filter((number) => number !== undefined);
+  const healed = known.toSorted((a, b) => a - b).slice(0, mostHealedPacks(packs.size));
+  for (const number of healed) packs.forget(number);
+  return { healed, healingDeferred: known.length - healed.length };
 }
 
 async function listPacks(storage: Storage, signal: AbortSignal): Promise<Map<PackId, number>> {

@@ -64,6 +64,11 @@ export class RemovalMarks {
   }
 }
 
+/** True if a run has failed only because of what a keeper marked meanwhile: another one will know. */
+export function isMarkedMeanwhile(error: unknown): boolean {
+  return error instanceof SalvageError && error.details['markedPacks'] !== undefined;
+}
+
 /** The records that have a signature, in order of their names; nothing is known of whose it is. */
 export async function listKeeperRecords(storage: Storage, signal?: AbortSignal): Promise<KeeperRecordId[]> {
   const files = new Map<string, { readonly id: KeeperRecordId; json: boolean; signed: boolean }>();

@@ -11,15 +11,15 @@ import type { ServeRights } from '../../storage/serve/served.ts';
 export type ServeMode = 'append-only' | 'read-only' | 'create' | 'remove';
 
 /** Folders of the layout: in them a host creates objects of the format only. Beside them it may have archives. */
-const formatFolders = /^(?:packs|index|snapshots|keeper)(?:\/|$)/;
+const formatFolders = /^(?:packs|index|snapshots|keeper|healing)(?:\/|$)/;
 
 export function serveRights(mode: ServeMode): ServeRights {
   return {
     mayCreate(name) {
       if (mode !== 'append-only') return mode !== 'read-only';
       const role = roleOf(name);
-      // A host that took the names of a keeper's records would stand in its way.
-      return role ? role.kind !== 'keeper' : !formatFolders.test(name);
+      // A host that took the names of a keeper's records would stand in its way; requests for healing it only reads.
+      return role ? role.kind !== 'keeper' && role.kind !== 'healing' : !formatFolders.test(name);
     },
     mayRead: (name) => mode !== 'append-only' || isForHosts(name),
     mayRemove: mode === 'remove',
@@ -31,7 +31,8 @@ export function serveRights(mode: ServeMode): ServeRights {
 }
 
 /**
- * What a host reads to back up: which repository it is, the signed lists, and the index objects from which it makes a lost
+ * What a host reads to back up: which repository it is, the signed lists, requests for
+ * healing, and the index objects from which it makes a lost
  * cache anew, which are encrypted for it. Packs, archives and the private half of snapshots are none of its business.
  */
 function isForHosts(name: string): boolean {

@@ -164,6 +164,16 @@ class BlobLevelCursor {
   }
 }
 
+/** All records of a level, in order of their digests. The digest is a view, good until the next one. */
+export function* levelRecords(
+  level: BlobLevel,
+): Generator<{ readonly digest: Buffer; readonly location: BlobLocation }> {
+  for (const cursor = new BlobLevelCursor(level); !cursor.atEnd; cursor.next()) {
+    const { records, at } = cursor;
+    yield { digest: records.subarray(at + digestAt, at + rangeBytes), location: locationAt(records, at) };
+  }
+}
+
 /**
  * Writes one level with what `levels` hold, in one pass; of equal digests the first level's record is taken. Records that
  * `keep` refuses are dropped. Returns the number of records written.
