@@ -3,8 +3,13 @@ import { SalvageError } from '../errors/salvage-error.ts';
 import type { RepositoryId } from '../repository/ids.ts';
 import type { CliContext } from './context.ts';
 
-/** The folder of a repository in the user's cache (XDG Base Directory Specification). @throws usage if there is no HOME */
+/** The folder of a repository in the user's cache. @throws usage if there is no HOME */
 export function cacheFolderOf(repository: RepositoryId, context: CliContext): string {
+  return join(cacheRoot(context), repository);
+}
+
+/** The folder of salvage in the user's cache (XDG Base Directory Specification). @throws usage if there is no HOME */
+export function cacheRoot(context: CliContext): string {
   const { XDG_CACHE_HOME: cacheHome = '', HOME: home = '' } = context.env;
   if (!isAbsolute(cacheHome) && !isAbsolute(home))
     throw new SalvageError(
@@ -14,5 +19,5 @@ export function cacheFolderOf(repository: RepositoryId, context: CliContext): st
         hint: 'Set HOME.',
       },
     );
-  return join(isAbsolute(cacheHome) ? cacheHome : join(home, '.cache'), 'salvage', repository);
+  return join(isAbsolute(cacheHome) ? cacheHome : join(home, '.cache'), 'salvage');
 }

@@ -150,6 +150,11 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'do what is due: back up, pull, copy, verify, forget, prune, drill',
     load: () => import('./commands/run.ts'),
   },
+  schedule: {
+    group: 'operations',
+    summary: 'have runs started by systemd, cron or launchd; show what ran and what is next',
+    load: () => import('./commands/schedule.ts'),
+  },
   config: {
     group: 'operations',
     summary: 'check salvage.toml, and show what is wrong in it',
