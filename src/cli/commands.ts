@@ -160,14 +160,34 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'check salvage.toml, and show what is wrong in it',
     load: () => import('./commands/config.ts'),
   },
+  host: {
+    group: 'keys',
+    summary: 'give this host a new signing key, signed for with the old one',
+    load: () => import('./commands/host.ts'),
+  },
   recipients: {
     group: 'keys',
     summary: 'list, add or retire keys of a repository; rewrap for others',
     load: () => import('./commands/recipients.ts'),
   },
+  auditors: {
+    group: 'keys',
+    summary: 'say whose requests for healing this host acts on',
+    load: () => import('./commands/auditors.ts'),
+  },
   status: {
     group: 'operations',
     summary: 'show all repositories below a place: age, soundness, last drill',
     load: () => import('./commands/status.ts'),
+  },
+  completion: {
+    group: 'operations',
+    summary: 'print the script that completes commands in bash, zsh or fish',
+    load: () => import('./commands/completion.ts'),
+  },
+  man: {
+    group: 'operations',
+    summary: 'print the manual page of salvage or of a command',
+    load: () => import('./commands/man.ts'),
   },
 };

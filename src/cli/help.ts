@@ -3,15 +3,24 @@ import { nearestName } from '../errors/nearest-name.ts';
 import { commands } from './commands.ts';
 import { version } from './version.ts';
 
-const exitCodesHelp = `Exit codes:
-  0  done                                      11  another run holds it
-  1  failed                                    12  no identity fits
-  2  wrong usage                               13  damaged, missing or forged data found
-  3  done, but some sources were unreadable   130  interrupted
- 10  no repository there
-`;
+/** Code and meaning, for help and man pages. main.ts has the table by which a run ends. */
+export const exitCodes: readonly (readonly [code: number, meaning: string])[] = [
+  [0, 'done'],
+  [1, 'failed'],
+  [2, 'wrong usage'],
+  [3, 'done, but some sources were unreadable'],
+  [10, 'no repository there'],
+  [11, 'another run holds it'],
+  [12, 'no identity fits'],
+  [13, 'damaged, missing or forged data found'],
+  [130, 'interrupted'],
+];
 
-const groups: Readonly<Record<(typeof commands)[string]['group'], string>> = {
+const exitCodesHelp = `Exit codes:\n${inTwoColumns(
+  exitCodes.map(([code, meaning]) => `${String(code).padStart(3)}  ${meaning}`),
+)}`;
+
+export const groups: Readonly<Record<(typeof commands)[string]['group'], string>> = {
   start: 'Start',
   age: 'Files, as age does it',
   archive: 'Archives and signatures',
@@ -49,4 +58,15 @@ export function commandHelp(program: Command, examples: readonly string[]): stri
 /** The command that was probably meant. */
 export function suggestCommand(typed: string): string | undefined {
   return nearestName(typed, Object.keys(commands));
+}
+
+/** The first half of the lines beside the second. */
+function inTwoColumns(lines: readonly string[]): string {
+  const height = Math.ceil(lines.length / 2);
+  const width = Math.max(...lines.slice(0, height).map((line) => line.length)) + 2;
+  return lines
+    .slice(0, height)
+    .map((line, row) => `${line.padEnd(width)}${lines[height + row] ?? ''}`.trimEnd())
+    .map((line) => `${line}\n`)
+    .join('');
 }

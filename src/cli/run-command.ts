@@ -1,6 +1,6 @@
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { SalvageError } from '../errors/salvage-error.ts';
-import { commands } from './commands.ts';
+import { commandProgram } from './command-program.ts';
 import type { CliContext } from './context.ts';
 import { rewriteGoFlags } from './go-flags.ts';
 import { commandHelp, programHelp, suggestCommand } from './help.ts';
@@ -24,8 +24,8 @@ export async function runCommand(args: readonly string[], context: CliContext): 
     });
   // With `salvage encrypt --json` the error of a wrong command line is an object, too.
   if (rest.includes('--json')) context.terminal.configure({ json: true });
-  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (entry === undefined) {
+  const found = await commandProgram(name, context);
+  if (found === undefined) {
     const suggestion = suggestCommand(name);
     throw new SalvageError('usage', `Cannot run "${name}": there is no such command`, {
       hint:
@@ -34,23 +34,11 @@ export async function runCommand(args: readonly string[], context: CliContext): 
           : `did you mean salvage ${suggestion}?`,
     });
   }
-  const module = await entry.load();
-  const program = new Command(`salvage ${name}`)
-    .summary(entry.summary)
-    .description(`${entry.summary[0]!.toUpperCase()}${entry.summary.slice(1)}.`)
-    .helpOption('-h, --help', 'show this help')
-    .version(version, '--version', 'show the version of salvage')
-    .exitOverride()
-    .configureOutput({ writeErr: () => {}, writeOut: () => {} });
-  module.register(program, context);
-  program
-    .option('-q, --quiet', 'say nothing but warnings and errors')
-    .option('-v, --verbose', 'say more, and why something failed')
-    .option('--no-progress', 'show no progress line')
-    .hook('preAction', () => {
-      const { quiet = false, verbose = false, progress, json = false } = program.opts<CommonOptions>();
-      context.terminal.configure({ quiet, verbose, progress, json });
-    });
+  const { program, module } = found;
+  program.hook('preAction', () => {
+    const { quiet = false, verbose = false, progress, json = false } = program.opts<CommonOptions>();
+    context.terminal.configure({ quiet, verbose, progress, json });
+  });
   try {
     const args = module.flagStyle === 'go' ? rewriteGoFlags(program, rest) : rest;
     await program.parseAsync(args, { from: 'user' });
