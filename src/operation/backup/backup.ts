@@ -378,7 +378,7 @@ class BackupRun {
 
 /** Packs of one worker that are in memory at a time: a folder takes them as they are made. */
 function packsInMemory({ stageSpec }: Storage): number {
-  return stageSpec.kind === 'folder' ? 0 : permitsPerWorker;
+  return stageSpec.kind === 'folder' ? 0 : permitsPerWorker(stageSpec);
 }
 
 function parseHostRecipient(text: string, plugins: RecipientPlugins | undefined): Recipient {

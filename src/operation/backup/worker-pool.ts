@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { startWorker } from '../../bundle/start-worker.ts';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
+import type { StageSpec } from '../../storage/staged-object.ts';
 import { Outbox, type InboxEnd } from './inbox.ts';
 import type {
   BatchResult,
@@ -23,7 +24,10 @@ export interface WorkerPoolOptions {
 }
 
 /** Packs that one worker may have open and on their way into storage at a time. */
-export const permitsPerWorker = 2;
+export function permitsPerWorker({ kind }: StageSpec): number {
+  // Where they are in memory they are few. Files only wait for the disk to sync them, and the worker goes on.
+  return kind === 'transfer' ? 2 : 6;
+}
 /** Batches that one worker has or waits for: one more than it works on, so that it never waits. */
 const batchesPerWorker = 2;
 /** Pieces of a stream that wait in front of a worker. */
@@ -152,7 +156,8 @@ export class WorkerPool {
     worker.on('error', (error) => this.#fail(error));
     worker.on('exit', () => this.#onExit(member, port1));
     this.#members.push(member);
-    for (let count = 0; count < permitsPerWorker; count++) void this.#sendPermit(member);
+    const permits = permitsPerWorker(this.#options.setup.stageSpec);
+    for (let count = 0; count < permits; count++) void this.#sendPermit(member);
     return member;
   }
 
