@@ -275,7 +275,10 @@ function parseLabels(texts: readonly string[]): Record<string, string> {
   return labels;
 }
 
-function report({ snapshot, counts, storedBytes, durationMs }: BackupResult, { terminal }: CliContext): void {
+function report(
+  { snapshot, counts, storedBytes, healing, durationMs }: BackupResult,
+  { terminal }: CliContext,
+): void {
   const { filesNew, filesChanged, filesUnchanged, contentBytes, bytesRead, problems } = counts;
   if (problems > 0)
     terminal.warning(`${problems} ${problems === 1 ? 'thing' : 'things'} could not be read as they were`);
@@ -285,6 +288,20 @@ function report({ snapshot, counts, storedBytes, durationMs }: BackupResult, { t
     terminal.info(
       `${files}: read ${formatSize(bytesRead)}, stored ${formatSize(storedBytes)}, in ${formatDuration(durationMs)}`,
     );
+    if (healing) {
+      const { packs, bytesHealed, bytesLost, packsDeferred } = healing;
+      terminal.info(
+        `Healed what an auditor asked for: ${packs} ${packs === 1 ? 'pack' : 'packs'}, ${formatSize(bytesHealed)} of their content stored anew`,
+      );
+      if (bytesLost > 0)
+        terminal.warning(
+          `${formatSize(bytesLost)} can no longer be healed: this host does not have it any more, and only older snapshots need it`,
+        );
+      if (packsDeferred > 0)
+        terminal.info(
+          `${packsDeferred} more packs are healed by the next backups, a quarter of all at a time`,
+        );
+    }
     terminal.info(`Snapshot ${escapeForTerminal(snapshot)}`);
   }
 }

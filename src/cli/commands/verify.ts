@@ -3,11 +3,13 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
 import { formatSize } from '../../ui/size.ts';
+import type { FoundHandover } from '../../operation/handover.ts';
 import type { CliContext } from '../context.ts';
 import { checkFleet } from '../fleet.ts';
 import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import type { IdentityFlag } from '../key-flags.ts';
+import { requestHealing } from '../request-healing.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 import { readTrustedKeeper } from '../signer-options.ts';
 
@@ -17,6 +19,8 @@ export interface VerifyFlags extends ReadingFlags {
   readonly threads?: string;
   readonly json?: boolean;
   readonly root?: string;
+  readonly requestHealing?: string | true;
+  readonly signingKey?: string;
 }
 
 export const examples: readonly string[] = [
@@ -36,6 +40,14 @@ export function register(program: Command, context: CliContext): void {
       '--root <url>',
       'every repository below this place, in place of --repo: ROOT/web-1 must be signed by "web-1", or by --signer',
     )
+    .option(
+      '--request-healing [folder]',
+      'ask the host to store anew what packs that are damaged or missing held: a signed request in the repository, or in FOLDER to be carried there',
+    )
+    .option(
+      '--signing-key <file>',
+      'sign the request with this key (default: one of salvage, made if there is none)',
+    )
     .option('--threads <number>', 'read on so many threads')
     .option('--json', 'print what is found as it is found and then the summary, one JSON object to a line')
     .action((options: VerifyFlags) => run(options, identities, context));
@@ -46,10 +58,15 @@ async function run(options: VerifyFlags, flags: readonly IdentityFlag[], context
     await runVerify(options, flags, context);
     return;
   }
-  if (options.repo !== undefined || flags.length > 0 || options.threads !== undefined)
+  if (
+    options.repo !== undefined ||
+    flags.length > 0 ||
+    options.threads !== undefined ||
+    options.requestHealing !== undefined
+  )
     throw new SalvageError(
       'usage',
-      'Cannot verify all repositories below --root with --repo, --threads or an identity: they are for one',
+      'Cannot verify all repositories below --root with --repo, --threads, --request-healing or an identity: they are for one',
     );
   await checkFleet({ flags: options, readShare: parseShare(options.readData, false) }, context);
 }
@@ -103,20 +120,57 @@ export async function runVerify(
   }
   const isClean = result.troubles.length === 0;
   if (isClean && result.head) heads.write(result.head, storage.description);
-  const summary = asJson(result);
+  const requests =
+    options.requestHealing === undefined
+      ? undefined
+      : await requestHealing(storage, result, options, context);
+  const summary = { ...asJson(result), ...(requests && { requests }) };
   await events.end(summary);
   if (!options.json) report(result, context);
   if (!isClean) throw found(result.troubles);
   return summary;
 }
 
+/** A hand-over is told, and what follows from it is left to the auditor. */
+function describeHandover(handover: FoundHandover, terminal: CliContext['terminal']): void {
+  const { host, time, after, oldFingerprint, newFingerprint, isOldTrusted, isNewTrusted } = handover;
+  const since = after ? `, after snapshot ${after.id}` : '';
+  if (isOldTrusted && isNewTrusted) {
+    terminal.detail(
+      `${host} went over from the key ${oldFingerprint} to ${newFingerprint} at ${time}${since}`,
+    );
+    return;
+  }
+  terminal.info(
+    `At ${time}${since}, somebody with the key ${oldFingerprint} said that ${host} signs with ${newFingerprint} from then on.`,
+  );
+  terminal.info(
+    isOldTrusted
+      ? 'You list the old key for this host. Whoever had stolen it could say the same: ask the people of the host, then list these in place of its line:'
+      : 'You do not list the old key for this host, so this says nothing. Should its people confirm it, these are the lines:',
+  );
+  for (const line of handover.allowedSigners) terminal.info(`  ${line}`);
+}
+
 function report(result: VerifyResult, { terminal }: CliContext): void {
-  const { snapshots, objects, unfinished, unlisted, objectsRead, bytesRead, blobs, troubles, head } = result;
+  const {
+    snapshots,
+    objects,
+    unfinished,
+    unlisted,
+    objectsRead,
+    bytesRead,
+    blobs,
+    troubles,
+    head,
+    damagedSnapshots,
+  } = result;
   const read = objectsRead > 0 ? `, ${objectsRead} of them read (${formatSize(bytesRead)})` : '';
   const opened = blobs > 0 ? `, ${blobs} blobs opened` : '';
   terminal.info(
     `${count(snapshots, 'snapshot')} with good signatures; ${count(objects, 'object')}${read}${opened}`,
   );
+  for (const handover of result.handovers) describeHandover(handover, terminal);
   if (result.forgotten > 0)
     terminal.info(`${count(result.forgotten, 'snapshot')} removed by the keeper, as its signed records say`);
   if (result.recordsUnchecked)
@@ -130,6 +184,10 @@ function report(result: VerifyResult, { terminal }: CliContext): void {
     );
   if (unlisted > 0)
     terminal.info(`${count(unlisted, 'object')} that no snapshot lists: harmless, prune removes them`);
+  if (damagedSnapshots.length > 0 && head && damagedSnapshots.at(-1) !== head.snapshot)
+    terminal.info(
+      `The newest snapshot, ${head.snapshot}, needs nothing of what is damaged. These do: ${listSome(damagedSnapshots)}`,
+    );
   if (troubles.length === 0 && head) terminal.info(`Clean. The newest snapshot is ${head.snapshot}`);
   else if (troubles.length === 0) terminal.info('Clean: there are no snapshots yet');
 }
@@ -146,7 +204,7 @@ function found(troubles: readonly Trouble[]): SalvageError {
     {
       hint: onlyUnreadable
         ? 'Verify again when storage answers.'
-        : 'What can still be restored is restored by "salvage restore"; a host that backs up again heals what it still has.',
+        : 'What can still be restored is restored by "salvage restore"; "salvage verify --request-healing" asks the host to store anew what it still has.',
     },
   );
 }
@@ -165,6 +223,11 @@ function parseThreads(text: string): number {
   if (threads < 1 || threads > 64)
     throw new SalvageError('usage', `Cannot use --threads ${text}: give a number from 1 to 64`);
   return threads;
+}
+
+function listSome(snapshots: readonly string[]): string {
+  const shown = snapshots.slice(0, 10).join(', ');
+  return snapshots.length > 10 ? `${shown} and ${snapshots.length - 10} more` : shown;
 }
 
 function count(number: number, what: string): string {

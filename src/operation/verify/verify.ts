@@ -14,6 +14,7 @@ import {
 } from '../../repository/layout.ts';
 import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
 import type { ObjectVersion, Storage } from '../../storage/storage.ts';
+import { readHandovers, type FoundHandover } from '../handover.ts';
 import { forgottenSnapshots } from '../keeper/keeper-records.ts';
 import { groupSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { openSnapshot } from '../open-snapshot.ts';
@@ -32,6 +33,7 @@ import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
 import { BlobReferences } from './blob-references.ts';
 import { checkChain, type ChainLink } from './check-chain.ts';
 import { checkKeeperRecords, type CheckedRecords } from './check-keeper-records.ts';
+import { damagedSnapshots } from './damage-reach.ts';
 import type { RememberedHead } from './remembered-heads.ts';
 import { troubleKindOf, type Trouble } from './trouble.ts';
 import type { VerifyAnswer, VerifyJob } from './verify-messages.ts';
@@ -63,10 +65,14 @@ export interface VerifyResult {
   readonly troubles: readonly Trouble[];
   /** Snapshots that are wholly good, as far as was looked. */
   readonly snapshots: number;
+  /** Signed ones that need something that is damaged or missing, in order. */
+  readonly damagedSnapshots: readonly SnapshotId[];
   /** Removed by a keeper that is trusted, as its signed records say. */
   readonly forgotten: number;
   /** A keeper's records are there, and nobody said whose to trust. */
   readonly recordsUnchecked: boolean;
+  /** What the host says of its signing keys. Nothing of it was believed. */
+  readonly handovers: readonly FoundHandover[];
   /** Left by runs that did not come to their end, and harmless. */
   readonly unfinished: number;
   /** Objects that the snapshots need. */
@@ -115,6 +121,7 @@ class Verification {
   readonly #stored = new Map<string, number>();
   readonly #snapshotFiles = new Map<SnapshotId, Map<SnapshotFile, number>>();
   #hasRecords = false;
+  #hasHandovers = false;
   /** What good snapshots list, by name. */
   readonly #listed = new Map<string, ObjectDigest>();
   /** What stands for objects since a restorer has rewrapped them, by the digest in the signed lists. */
@@ -186,7 +193,11 @@ class Verification {
       repository,
       troubles: this.#troubles,
       snapshots: signed.length,
+      damagedSnapshots: damagedSnapshots(signed, this.#troubles),
       forgotten: forgotten.size,
+      handovers: this.#hasHandovers
+        ? await readHandovers(this.#storage, repository, this.#options.trusted, this.#signal)
+        : [],
       recordsUnchecked: this.#hasRecords && !keeper,
       unfinished: unfinished.filter((id) => !removed.has(id) && !isForgotten(id)).length,
       objects: this.#listed.size + 2 * signed.length,
@@ -230,6 +241,7 @@ class Verification {
       const role = roleOf(name);
       if (role?.kind === 'pack' || role?.kind === 'index') this.#stored.set(name, sizeBytes);
       else if (role?.kind === 'keeper') this.#hasRecords = true;
+      else if (role?.kind === 'handover') this.#hasHandovers = true;
       else if (role?.kind === 'snapshot') {
         let files = this.#snapshotFiles.get(role.id);
         if (!files) this.#snapshotFiles.set(role.id, (files = new Map()));
