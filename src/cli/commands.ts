@@ -175,11 +175,6 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'say whose requests for healing this host acts on',
     load: () => import('./commands/auditors.ts'),
   },
-  auditors: {
-    group: 'keys',
-    summary: 'say whose requests for healing this host acts on',
-    load: () => import('./commands/auditors.ts'),
-  },
   status: {
     group: 'operations',
     summary: 'show all repositories below a place: age, soundness, last drill',

@@ -15,6 +15,7 @@ export const packsPrefix = 'packs/';
 export const indexPrefix = 'index/';
 export const snapshotsPrefix = 'snapshots/';
 export const keeperPrefix = 'keeper/';
+export const handoverPrefix = 'handover/';
 export const healingPrefix = 'healing/';
 
 const snapshotFiles = ['snapshot.json', 'root.age', 'SHA256SUMS', 'SHA256SUMS.sig'] as const;
@@ -28,6 +29,8 @@ export interface KeeperRecordId {
 }
 
 export type KeeperFile = 'json' | 'json.sig';
+/** `<yyyymmddThhmmssZ>-<8 hex>`: what the name of a hand-over consists of. */
+export type HandoverId = string;
 
 /** Time and random digits of a healing request: what its name consists of. */
 export interface HealingRequestId {
@@ -57,6 +60,10 @@ export function healingFileName({ stamp, random }: HealingRequestId, file: Keepe
   return `${healingPrefix}${stamp}-${random}.${file}`;
 }
 
+export function handoverFileName(id: HandoverId, file: KeeperFile): string {
+  return `${handoverPrefix}${id}.${file}`;
+}
+
 /** The digest that the name of a pack or index object has. */
 export function digestInName(name: string): ObjectDigest | undefined {
   const role = roleOf(name);
@@ -70,6 +77,7 @@ export type ObjectRole =
   | { readonly kind: 'snapshot'; readonly id: SnapshotId; readonly file: SnapshotFile }
   | { readonly kind: 'keeper'; readonly id: KeeperRecordId; readonly file: KeeperFile }
   | { readonly kind: 'healing'; readonly id: HealingRequestId; readonly file: KeeperFile }
+  | { readonly kind: 'handover'; readonly id: HandoverId; readonly file: KeeperFile }
   | { readonly kind: 'repository' | 'readme' | 'recover' };
 
 /** Undefined for a name that no object of this format has. */
@@ -96,6 +104,10 @@ export function roleOf(name: string): ObjectRole | undefined {
     const number = Number(match?.[1]);
     if (!match || number === 0) return undefined;
     return { kind: 'keeper', id: { number, stamp: match[2]! }, file: match[3] as KeeperFile };
+  }
+  if (folder === 'handover' && parts.length === 2) {
+    const match = /^(\d{8}T\d{6}Z-[0-9a-f]{8})\.(json|json\.sig)$/.exec(second);
+    return match ? { kind: 'handover', id: match[1]!, file: match[2] as KeeperFile } : undefined;
   }
   if (folder === 'healing' && parts.length === 2) {
     const [, stamp, random, file] = /^(\d{8}T\d{6}Z)-([0-9a-f]{8})\.(json|json\.sig)$/.exec(second) ?? [];

@@ -21,6 +21,7 @@ export const limits: {
   readonly snapshotJson: number;
   readonly repositoryJson: number;
   readonly rootJson: number;
+  readonly handover: number;
   readonly keeperRecord: number;
   readonly healingRequest: number;
 } = {
@@ -41,6 +42,7 @@ export const limits: {
   snapshotJson: 64 * 1024,
   repositoryJson: 4096,
   rootJson: 256 * mib,
+  handover: 64 * 1024,
   keeperRecord: 32 * mib,
   healingRequest: mib,
 };

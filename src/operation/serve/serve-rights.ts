@@ -11,7 +11,7 @@ import type { ServeRights } from '../../storage/serve/served.ts';
 export type ServeMode = 'append-only' | 'read-only' | 'create' | 'remove';
 
 /** Folders of the layout: in them a host creates objects of the format only. Beside them it may have archives. */
-const formatFolders = /^(?:packs|index|snapshots|keeper|healing)(?:\/|$)/;
+const formatFolders = /^(?:packs|index|snapshots|keeper|handover|healing)(?:\/|$)/;
 
 export function serveRights(mode: ServeMode): ServeRights {
   return {
