@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { planSteps } from '../../configuration/plan-steps.ts';
+import { readJsonSchema } from '../../configuration/schema/json-schema.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { addConfigurationFlag, loadConfiguration, type ConfigurationFlag } from '../configuration-option.ts';
 import type { CliContext } from '../context.ts';
@@ -11,10 +12,14 @@ interface Options extends ConfigurationFlag {
 export const examples: readonly string[] = [
   'salvage config check',
   'salvage config check --config /etc/salvage/salvage.toml --json',
+  'salvage config schema > salvage.schema.json',
 ];
 
 export function register(program: Command, context: CliContext): void {
-  program.argument('<action>', 'check: read the configuration, and say where it is wrong');
+  program.argument(
+    '<action>',
+    'check: read the configuration, and say where it is wrong; schema: print its JSON Schema, for editors',
+  );
   addConfigurationFlag(program);
   program
     .option('--json', 'print what the configuration comes to as one JSON object')
@@ -22,10 +27,9 @@ export function register(program: Command, context: CliContext): void {
 }
 
 async function run(action: string, options: Options, context: CliContext): Promise<void> {
+  if (action === 'schema') return await context.stdout.write(readJsonSchema());
   if (action !== 'check')
-    throw new SalvageError('usage', `Cannot do "${action}" with the configuration: it can only be checked`, {
-      hint: 'salvage config check',
-    });
+    throw new SalvageError('usage', `Cannot do "${action}" with the configuration: give check or schema`);
   const configuration = loadConfiguration(options, context);
   const { file, included, settings } = configuration;
   const steps = planSteps(settings);
