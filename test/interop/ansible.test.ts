@@ -1,0 +1,156 @@
+// The Ansible role sets up a keeper and two hosts, each in a scratch root, with a real sshd between them.
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { createSandbox, salvage, type RunResult, type Sandbox } from '../support/cli.ts';
+import { needsPeers } from '../support/peers.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
+
+const playbooks = join(import.meta.dirname, '../../deploy/ansible');
+const hosts = ['web-1', 'db-1'];
+
+describe('the Ansible role', needsPeers, () => {
+  const cleanups: (() => void | Promise<void>)[] = [];
+  let sandbox: Sandbox;
+  let sshd: TestSshd;
+
+  before(async () => {
+    const lifetime = { after: (clean: () => void | Promise<void>) => void cleanups.unshift(clean) };
+    sandbox = createSandbox(lifetime);
+    const doors = sandbox.path('keeper/var/lib/salvage/.ssh/authorized_keys');
+    sshd = await startSshd(lifetime, { config: `Match all\nAuthorizedKeysFile ${doors}` });
+    // What a release would install: one executable.
+    sandbox.write('salvage-executable', `#!/bin/sh\nexec '${salvage}' "$@"\n`, 0o755);
+    await ok(`salvage keygen -q -o key.txt && salvage keygen -y key.txt > key.pub
+      for host in ${hosts.join(' ')}; do mkdir -p $host-data "$host"; echo "of $host" > "$host-data/ünï 🗝 'x'"; done
+      mkdir keeper`);
+    writeInventory(await ok(`ssh-keyscan -t ed25519 -p ${sshd.port} ${sshd.host} | cut -d ' ' -f 2-`));
+  });
+  after(async () => {
+    for (const clean of cleanups) await clean();
+  });
+
+  async function ok(script: string, env: Record<string, string> = {}): Promise<string> {
+    const { code, stdout, stderr } = await sandbox.shell(script, { env });
+    assert.equal(code, 0, `${script}\n${stdout}\n${stderr}`);
+    return stdout.toString().trim();
+  }
+
+  function writeInventory(hostKey: string): void {
+    const machine = (name: string): object => ({ salvage_root: sandbox.path(name) });
+    const inventory = {
+      all: {
+        vars: {
+          ansible_connection: 'local',
+          ansible_python_interpreter: '/usr/bin/python3',
+          salvage_binary: sandbox.path('salvage-executable'),
+          salvage_recipients: [sandbox.read('key.pub').toString().trim()],
+          salvage_keeper_user: userInfo().username,
+          salvage_environment: { HOME: '{{ salvage_root }}/root' },
+        },
+        children: {
+          salvage_keeper: { hosts: { keeper: machine('keeper') } },
+          salvage_hosts: {
+            vars: {
+              salvage_keeper_address: sshd.host,
+              salvage_keeper_port: sshd.port,
+              salvage_keeper_host_keys: [hostKey],
+              salvage_jobs: {
+                files: {
+                  paths: [`${sandbox.folder}/{{ inventory_hostname }}-data`],
+                  exclude: ['*.tmp', 'a "quoted\\ 🗝 name"'],
+                  'exclude-caches': true,
+                  threads: 1,
+                },
+                dump: { command: 'printf "a\\tdump"', as: 'app.sql', labels: { 'data base': 'app' } },
+              },
+              salvage_extra: '[records]\njournal = false',
+            },
+            hosts: Object.fromEntries(hosts.map((name) => [name, machine(name)])),
+          },
+        },
+      },
+    };
+    writeFileSync(sandbox.path('inventory.json'), JSON.stringify(inventory));
+  }
+
+  function play(...flags: string[]): Promise<RunResult> {
+    return sandbox.program('ansible-playbook', ['-i', sandbox.path('inventory.json'), 'site.yml', ...flags], {
+      cwd: playbooks,
+      env: { ANSIBLE_PIPELINING: '1', ANSIBLE_RETRY_FILES_ENABLED: '0' },
+      timeoutMs: 120_000,
+    });
+  }
+
+  /** How many tasks of each machine changed something. */
+  function changes({ code, stdout, stderr }: RunResult): Record<string, number> {
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    const found = [...stdout.toString().matchAll(/^(\S+) +: ok=\d+ +changed=(\d+) .*failed=0 /gm)];
+    return Object.fromEntries(found.map(([, name, count]) => [name, Number(count)]));
+  }
+
+  test('check mode tells what would change, and changes nothing', async () => {
+    const found = changes(await play('--check', '--diff', '--limit', 'keeper,web-1'));
+    assert.deepEqual(Object.keys(found).toSorted(), ['keeper', 'web-1']);
+    for (const count of Object.values(found)) assert.ok(count > 0);
+    for (const name of ['keeper', ...hosts]) assert.deepEqual(readdirSync(sandbox.path(name)), []);
+  });
+
+  test('a first run sets everything up, and what it set up works', async () => {
+    changes(await play());
+    const trusted = sandbox.path('keeper/etc/salvage/allowed_signers');
+    const signers = readFileSync(trusted, 'utf8').trimEnd().split('\n');
+    assert.deepEqual(signers.map((line) => line.split(' ')[0]).toSorted(), ['db-1', 'keeper', 'web-1']);
+    for (const name of hosts) {
+      const root = sandbox.path(name);
+      // As init printed it.
+      assert.ok(signers.includes(sandbox.read(`${name}/etc/salvage/allowed_signers`).toString().trim()));
+      await ok(`${root}/usr/local/bin/salvage run --config ${root}/etc/salvage/salvage.toml`, {
+        HOME: join(root, 'root'),
+      });
+    }
+    const names = await ok(`ls keeper/srv/backups/*/snapshots`);
+    assert.equal([...names.matchAll(/^\d{8}-/gm)].length, 4);
+    // The line of cron, as cron would have sh run it.
+    const [line] = /^\S+ \* \* \* \* .*$/m.exec(sandbox.read('keeper/etc/cron.d/salvage').toString()) ?? [];
+    await ok(line!.split(' ').slice(6).join(' '), { XDG_STATE_HOME: sandbox.path('keeper/state') });
+    for (const name of hosts)
+      await ok(
+        `salvage verify --repo keeper/srv/backups/${name} --allowed-signers ${trusted} --signer ${name} --keeper keeper`,
+      );
+    await ok(`salvage restore 1 --repo keeper/srv/backups/web-1 -i key.txt --allowed-signers ${trusted} --signer web-1 --target restored
+      diff -r web-1-data restored/${sandbox.folder}/web-1-data`);
+  });
+
+  test('the key of a host opens its door and nothing else', async () => {
+    const config = sandbox.path('web-1/etc/salvage/ssh_config');
+    const { stdout } = await sandbox.program('ssh', ['-F', config, 'salvage-keeper', 'id'], { stdin: '' });
+    assert.doesNotMatch(stdout.toString('latin1'), /uid=/);
+    const lines = sandbox
+      .read('keeper/var/lib/salvage/.ssh/authorized_keys')
+      .toString()
+      .trimEnd()
+      .split('\n');
+    assert.equal(lines.length, 2);
+    for (const line of lines)
+      assert.match(
+        line,
+        /^command="\S+ serve --stdio --root \S+\/(web-1|db-1) --append-only --quota 200G",restrict ssh-ed25519 \S+ salvage-\1$/,
+      );
+  });
+
+  test('no machine but the restorer has anything that opens a backup', async () => {
+    const found = await sandbox.shell('grep -rl AGE-SECRET-KEY keeper web-1 db-1');
+    assert.equal(found.stdout.toString(), '');
+  });
+
+  test('a second run changes nothing', async () => {
+    assert.deepEqual(changes(await play('--limit', 'keeper,web-1')), { keeper: 0, 'web-1': 0 });
+  });
+
+  test('the example of an inventory is one', async () => {
+    await ok(`cd '${playbooks}' && ansible-playbook --syntax-check -i inventory.example.yml site.yml`);
+  });
+});
