@@ -1,9 +1,15 @@
 import { SalvageError, type ErrorCode } from '../errors/salvage-error.ts';
-import type { DrillReport, DrillReports } from '../operation/drill/drill-report.ts';
+import {
+  drillNamespace,
+  type DrillReports,
+  type DrillReport,
+  type ReportSignature,
+} from '../operation/drill/drill-report.ts';
 import { findRepositories } from '../operation/fleet/find-repositories.ts';
 import { verifyFleet, type FleetFinding, type FleetMember } from '../operation/fleet/verify-fleet.ts';
 import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
 import { openStorage } from '../storage/open-storage.ts';
+import { matchesPatternList } from '../ssh/pattern-list.ts';
 import type { Storage } from '../storage/storage.ts';
 import { formatDuration } from '../ui/duration.ts';
 import { formatTable } from '../ui/table.ts';
@@ -75,8 +81,13 @@ export async function checkFleet(
   const now = clock.now();
   const isOld = ({ newest }: FleetFinding): boolean =>
     maxAgeMs !== undefined && (newest?.getTime() ?? 0) + maxAgeMs < now.getTime();
-  const drillOf = ({ result }: FleetFinding): DrillReport | undefined =>
-    result && drills?.read(result.repository);
+  // Only who is listed for just that: a host that may sign anything is no restorer.
+  const restorers = allowedSigners.filter(
+    ({ namespaces }) => namespaces !== undefined && matchesPatternList(drillNamespace, namespaces),
+  );
+  const drillOf = ({ result }: FleetFinding): Drilled | undefined =>
+    result && drills?.read(result.repository, restorers);
+  const isForged = (finding: FleetFinding): boolean => drillOf(finding)?.signature === 'bad';
   for (const finding of findings)
     if (flags.json)
       await context.stdout.write(
@@ -93,10 +104,13 @@ export async function checkFleet(
       ),
     );
   const worst = worstOf(
-    findings.map((finding) => codeOf(finding) ?? (isOld(finding) ? 'failed' : undefined)),
+    findings.map(
+      (finding) =>
+        codeOf(finding) ?? (isForged(finding) ? 'bad-signature' : isOld(finding) ? 'failed' : undefined),
+    ),
   );
   if (!worst) return;
-  const bad = findings.filter((finding) => codeOf(finding) ?? isOld(finding)).length;
+  const bad = findings.filter((finding) => codeOf(finding) ?? (isForged(finding) || isOld(finding))).length;
   throw new SalvageError(
     worst,
     `Cannot call all repositories good: ${bad} of ${findings.length} are not, each named above`,
@@ -143,6 +157,12 @@ function below(url: string, name: string): string {
   return path ? `${path.replace(/\/+$/, '')}/${name}${query}` : `${url.replace(/\/+$/, '')}/${name}`;
 }
 
+/** The last drill of a repository, by its report. */
+interface Drilled {
+  readonly report: DrillReport;
+  readonly signature: ReportSignature;
+}
+
 const columns = [
   { title: 'REPOSITORY' },
   { title: 'SNAPSHOTS', align: 'right' },
@@ -168,13 +188,15 @@ function asRow(finding: FleetFinding, now: Date, isOld: boolean): string[] {
 }
 
 /** When it last proved that it can be restored. */
-function describeDrill(report: DrillReport | undefined, now: Date): string {
-  if (!report) return 'never';
+function describeDrill(drilled: Drilled | undefined, now: Date): string {
+  if (!drilled) return 'never';
+  const { report, signature } = drilled;
+  if (signature === 'bad') return 'NOT TRUSTED';
   const ago = `${formatDuration(now.getTime() - new Date(report.time).getTime())} ago`;
   return report.passed ? ago : `FAILED ${ago}`;
 }
 
-function asJson(finding: FleetFinding, now: Date, isOld: boolean, drilled: DrillReport | undefined): object {
+function asJson(finding: FleetFinding, now: Date, isOld: boolean, drilled: Drilled | undefined): object {
   const { name, result, error, newest } = finding;
   return {
     name,
@@ -187,7 +209,8 @@ function asJson(finding: FleetFinding, now: Date, isOld: boolean, drilled: Drill
     tooOld: isOld,
     troubles: result?.troubles ?? [],
     error: error?.message ?? null,
-    drill: drilled ?? null,
+    drill: drilled?.report ?? null,
+    drillSignature: drilled?.signature ?? null,
   };
 }
 

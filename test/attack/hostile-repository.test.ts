@@ -97,6 +97,12 @@ describe('a hostile tree', () => {
     assert.deepEqual(readdirSync(target), ['a']);
   });
 
+  it('whose hard link leads to a later entry loses that one only', async () => {
+    const { target, lost } = await restoreLines([line('a'), link('b', 'hardlink', 'c'), line('c')]);
+    assert.deepEqual(lost, ['Cannot restore the hard link "b": its first name would come after it']);
+    assert.deepEqual(readdirSync(target), ['a', 'c']);
+  });
+
   it('whose hard link leads through a symlink stays inside', async () => {
     const { lost, outside } = await restoreLines([
       directory('a'),

@@ -12,7 +12,9 @@ import {
   snapshotIdSchema,
   timeSchema,
 } from '../../repository/json-document.ts';
+import type { AllowedSigner } from '../../ssh/allowed-signers.ts';
 import type { Signer } from '../../ssh/signer.ts';
+import { checkDocumentSignature } from '../reading/document-signature.ts';
 
 export const drillNamespace = 'salvage-drill';
 
@@ -35,6 +37,9 @@ export interface DrillReport {
   /** The user's own command on what was restored; null if there was none. */
   readonly check: 'passed' | 'failed' | null;
 }
+
+/** `unchecked`: it fits, and nobody said who may sign. */
+export type ReportSignature = 'trusted' | 'unchecked' | 'bad';
 
 const maxBytes = 1024 * 1024;
 const mostFindings = 100;
@@ -68,12 +73,20 @@ export class DrillReports {
     return join(this.#folder, `${repository}.json`);
   }
 
-  /** Undefined if there was no drill, or its report cannot be read: nothing is proved then. */
-  read(repository: RepositoryId): DrillReport | undefined {
+  /**
+   * Undefined if there was no drill, or its report cannot be read: nothing is proved then.
+   * @param restorers who may sign reports; with none, the signature must merely fit
+   */
+  read(
+    repository: RepositoryId,
+    restorers: readonly AllowedSigner[] = [],
+  ): { readonly report: DrillReport; readonly signature: ReportSignature } | undefined {
     try {
       const path = this.pathOf(repository);
-      const { format: _, version: __, ...report } = decodeJson(schema, readFileSync(path), maxBytes, path);
-      return report.repository === repository ? report : undefined;
+      const document = readFileSync(path);
+      const { format: _, version: __, ...report } = decodeJson(schema, document, maxBytes, path);
+      if (report.repository !== repository) return undefined;
+      return { report, signature: checkReport(path, document, new Date(report.time), restorers) };
     } catch {
       return undefined;
     }
@@ -109,5 +122,35 @@ export class DrillReports {
         cause,
       });
     }
+  }
+}
+
+function checkReport(
+  path: string,
+  document: Uint8Array,
+  time: Date,
+  restorers: readonly AllowedSigner[],
+): ReportSignature {
+  const principal = 'restorer';
+  const trusted = {
+    allowedSigners: restorers.map((signer) => ({ ...signer, principals: principal })),
+    principal,
+  };
+  const signatureName = `${path}.sig`;
+  try {
+    const { state } = checkDocumentSignature(
+      {
+        what: `the report "${path}"`,
+        signatureName,
+        namespace: drillNamespace,
+        document,
+        armored: readFileSync(signatureName),
+      },
+      restorers.length > 0 ? trusted : undefined,
+      time,
+    );
+    return state;
+  } catch {
+    return 'bad';
   }
 }

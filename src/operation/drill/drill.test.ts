@@ -95,10 +95,10 @@ test('reports come back as they were, and nothing else passes for one', async ()
   assert.equal(reports.read(repository.id), undefined);
   assert.ok(!reports.isUsed);
   await reports.write(report, repository.signer);
-  assert.deepEqual(reports.read(repository.id), report);
+  assert.deepEqual(reports.read(repository.id)?.report, report);
   const many = { ...report, passed: false, findings: Array.from({ length: 500 }, () => 'x'.repeat(5000)) };
   await reports.write(many, repository.signer);
-  assert.equal(reports.read(repository.id)?.findings.length, 100);
+  assert.equal(reports.read(repository.id)?.report.findings.length, 100);
   await reports.write({ ...report, files: -1 }, repository.signer);
   assert.equal(reports.read(repository.id), undefined);
 });

@@ -16,6 +16,7 @@ import {
   type ContentRanges,
 } from '../../repository/tree/content-ranges.ts';
 import type { TreeRecord } from '../../repository/tree/tree-decoder.ts';
+import { leadsForward } from '../../repository/tree/forward-link.ts';
 import { isBelow } from '../../repository/tree/tree-path.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { LostSegment, OpenSnapshot } from '../open-snapshot.ts';
@@ -259,6 +260,11 @@ class RestoreRun {
     if (!path) return;
     const mapped = path === entry.path ? entry : { ...entry, path };
     try {
+      if (leadsForward(entry))
+        throw new SalvageError(
+          'damaged',
+          `Cannot restore the hard link "${showPath(mapped.path)}": its first name would come after it`,
+        );
       switch (entry.type) {
         case 'file':
           return this.#planFile(mapped, record);

@@ -1,6 +1,7 @@
 import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { Identity } from '../../age/recipient.ts';
+import { showPath } from '../../posix/target-path.ts';
 import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import { sequenceOf } from '../../repository/ids.ts';
 import {
@@ -13,6 +14,7 @@ import {
   type SnapshotFile,
 } from '../../repository/layout.ts';
 import type { SegmentReference } from '../../repository/snapshot/root-json.ts';
+import { leadsForward } from '../../repository/tree/forward-link.ts';
 import type { ObjectVersion, Storage } from '../../storage/storage.ts';
 import { readHandovers, type FoundHandover } from '../handover.ts';
 import { forgottenSnapshots } from '../keeper/keeper-records.ts';
@@ -482,7 +484,16 @@ class Verification {
         if (seen.has(key)) continue;
         seen.add(key);
         references.add(segment.pack, segment.offset, segment.length, segment.digest);
-        for (const { ranges } of records) references.addRanges(ranges, snapshot.packs);
+        for (const { entry, ranges } of records) {
+          references.addRanges(ranges, snapshot.packs);
+          if (entry && leadsForward(entry))
+            this.#find({
+              kind: 'damaged-content',
+              object: packName(segment.pack),
+              snapshot: signed.id,
+              message: `The hard link "${showPath(entry.path)}" in "${packName(segment.pack)}" leads to what would come after it.`,
+            });
+        }
         if (references.bytes > mostReferenceBytes) await flush();
       }
       for (let number = 0; number < snapshot.packs.size; number++) {
