@@ -140,7 +140,7 @@ async function readHandover(
     { allowedSigners: [itself], principal, ...(trusted.revoked && { revoked: trusted.revoked }) },
     time,
   );
-  const stamp = `${timeStamp(time).replace('T', '')}`;
+  const stamp = timeStamp(time).replace('T', '');
   return {
     ...handover,
     oldFingerprint: fingerprint(oldKey),
