@@ -36,7 +36,7 @@ class InterruptedStorage extends MemoryStorage {
   }
 }
 
-test('a pack that is marked while a backup runs is not referred to; the next run stores anew', async (t) => {
+test('a pack that is marked while a backup runs is not referred to: the run begins once more', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'salvage-marks-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const source = join(folder, 'src');
@@ -96,10 +96,8 @@ test('a pack that is marked while a backup runs is not referred to; the next run
     },
   };
   writeFileSync(join(source, 'stays'), 'has changed');
-  await assert.rejects(run(), /a keeper has marked \d of the packs that it refers to for removal/);
-  assert.equal((await listSnapshots(storage)).committed.length, 1);
-
   const { counts } = await run();
+  assert.equal((await listSnapshots(storage)).committed.length, 2);
   assert.ok(counts.bytesRead >= 50_000, 'what lies in marked packs is read again');
   const second = await listed();
   assert.deepEqual(
