@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Clock } from '../clock/clock.ts';
 import type { Terminal } from '../ui/terminal.ts';
+import type { MonitoringState } from './judge-repository.ts';
 
 /**
  * What a file in commands/ exports:
@@ -44,6 +45,8 @@ export interface CliContext {
   atEnd(work: () => Promise<void>): void;
   /** Some sources could not be read, and each was named in a warning: the run ends with exit code 3. */
   incomplete(): void;
+  /** The command is asked by a monitoring system, and this is its answer: it decides the exit code. */
+  answer(state: MonitoringState): void;
 }
 
 export interface StandardInput {

@@ -1,18 +1,16 @@
 import { SalvageError, type ErrorCode } from '../errors/salvage-error.ts';
-import {
-  drillNamespace,
-  type DrillReports,
-  type DrillReport,
-  type ReportSignature,
-} from '../operation/drill/drill-report.ts';
 import { findRepositories } from '../operation/fleet/find-repositories.ts';
-import { verifyFleet, type FleetFinding, type FleetMember } from '../operation/fleet/verify-fleet.ts';
+import {
+  verifyFleet,
+  type FleetFinding,
+  type FleetMember,
+  type FleetOptions,
+} from '../operation/fleet/verify-fleet.ts';
 import { RememberedHeads } from '../operation/verify/remembered-heads.ts';
 import { openStorage } from '../storage/open-storage.ts';
-import { matchesPatternList } from '../ssh/pattern-list.ts';
 import type { Storage } from '../storage/storage.ts';
 import { formatDuration } from '../ui/duration.ts';
-import { formatTable } from '../ui/table.ts';
+import { formatTable, type Column } from '../ui/table.ts';
 import type { CliContext } from './context.ts';
 import {
   readAllowedSigners,
@@ -29,47 +27,42 @@ export interface FleetFlags extends SignerFlags {
   readonly json?: boolean;
 }
 
-export interface FleetCheck {
-  readonly flags: FleetFlags;
-  /** As for `verify`. */
-  readonly readShare: number;
-  /** Where the reports of drills are. */
-  readonly drills?: DrillReports;
-  /** A newest snapshot that is older than this is found, too. */
-  readonly maxAgeMs?: number | undefined;
-}
-
 /** So many repositories at a time. */
 const atOnce = 4;
 
 /**
- * Verifies every repository below --root, and prints a row, or with --json an object, for each.
+ * Verifies every repository below --root, reads a share of its data as `verify` does, and prints a row, or with --json an object, for each.
  * @throws usage; what is worst of what was found
  */
-export async function checkFleet(
-  { flags, readShare, drills, maxAgeMs }: FleetCheck,
-  context: CliContext,
-): Promise<void> {
-  const { terminal, signal, clock } = context;
-  const allowedSigners = readAllowedSigners(flags, context);
-  if (!allowedSigners)
-    throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {
-      hint: 'Give --allowed-signers FILE; a repository ROOT/web-1 must be signed by "web-1", or by the one that --signer names.',
-    });
-  const heads = new RememberedHeads(flags.state ?? stateFolder('heads', context));
+export async function checkFleet(flags: FleetFlags, readShare: number, context: CliContext): Promise<void> {
+  const heads = rememberedHeads(flags, context);
   const members = await findMembers(flags, heads, context);
-  if (members.length === 0)
-    throw new SalvageError('no-repository', `Cannot find a repository below "${flags.root}": there is none`);
-  const findings = await verifyFleet(
+  const findings = await examineFleet(members, { heads, readShare }, context);
+  const now = context.clock.now();
+  if (flags.json)
+    for (const finding of findings)
+      await context.stdout.write(
+        `${JSON.stringify({ ...findingJson(finding, now), state: stateOf(finding) })}\n`,
+      );
+  else
+    await context.stdout.write(
+      formatTable(
+        [...fleetColumns, { title: 'STATE' }],
+        findings.map((finding) => [...fleetCells(finding, now), stateOf(finding)]),
+      ),
+    );
+  throwWorst(findings.map(codeOf));
+}
+
+/** Verifies them, and tells what is found on the terminal. */
+export async function examineFleet(
+  members: readonly FleetMember[],
+  options: Omit<FleetOptions, 'atOnce'>,
+  { terminal, signal }: CliContext,
+): Promise<FleetFinding[]> {
+  return await verifyFleet(
     members,
-    {
-      allowedSigners,
-      revoked: readRevokedSigners(flags),
-      keeper: readTrustedKeeper(flags, context),
-      heads,
-      readShare,
-      atOnce,
-    },
+    { ...options, atOnce },
     {
       onTrouble: (name, { message }) => terminal.warning(`${name}: ${message}`),
       onDone({ name, error }) {
@@ -78,61 +71,30 @@ export async function checkFleet(
     },
     signal,
   );
-  const now = clock.now();
-  const isOld = ({ newest }: FleetFinding): boolean =>
-    maxAgeMs !== undefined && (newest?.getTime() ?? 0) + maxAgeMs < now.getTime();
-  // Only who is listed for just that: a host that may sign anything is no restorer.
-  const restorers = allowedSigners.filter(
-    ({ namespaces }) => namespaces !== undefined && matchesPatternList(drillNamespace, namespaces),
-  );
-  const drillOf = ({ result }: FleetFinding): Drilled | undefined =>
-    result && drills?.read(result.repository, restorers);
-  const isForged = (finding: FleetFinding): boolean => drillOf(finding)?.signature === 'bad';
-  for (const finding of findings)
-    if (flags.json)
-      await context.stdout.write(
-        `${JSON.stringify(asJson(finding, now, isOld(finding), drillOf(finding)))}\n`,
-      );
-  if (!flags.json)
-    await context.stdout.write(
-      formatTable(
-        drills?.isUsed ? [...columns, { title: 'DRILLED' }] : columns,
-        findings.map((finding) => [
-          ...asRow(finding, now, isOld(finding)),
-          describeDrill(drillOf(finding), now),
-        ]),
-      ),
-    );
-  const worst = worstOf(
-    findings.map(
-      (finding) =>
-        codeOf(finding) ?? (isForged(finding) ? 'bad-signature' : isOld(finding) ? 'failed' : undefined),
-    ),
-  );
-  if (!worst) return;
-  const bad = findings.filter((finding) => codeOf(finding) ?? (isForged(finding) || isOld(finding))).length;
-  throw new SalvageError(
-    worst,
-    `Cannot call all repositories good: ${bad} of ${findings.length} are not, each named above`,
-    { hint: 'salvage verify --repo URL tells more of one.' },
-  );
 }
 
-/** What is there now, and what was here when last looked at. */
-async function findMembers(
-  { root: given = '', sshCommand, signer }: FleetFlags,
+export function rememberedHeads({ state }: FleetFlags, context: CliContext): RememberedHeads {
+  return new RememberedHeads(state ?? stateFolder('heads', context));
+}
+
+/** What is below --root now, and what was there when last looked at. @throws usage; no-repository if that is nothing */
+export async function findMembers(
+  flags: FleetFlags,
   heads: RememberedHeads,
   context: CliContext,
 ): Promise<FleetMember[]> {
-  const { env, clock, signal, terminal } = context;
-  const isInteractive = context.stdin.isTerminal;
-  const notify = (message: string): void => terminal.warning(message);
-  const open = (url: string): Promise<Storage> =>
-    openStorage(url, { env, clock, sshCommand, isInteractive, signal, notify });
-  const root = await open(given);
+  const { root: given = '', sshCommand, signer } = flags;
+  const allowedSigners = readAllowedSigners(flags, context);
+  if (!allowedSigners)
+    throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {
+      hint: 'Give --allowed-signers FILE; a repository ROOT/web-1 must be signed by "web-1", or by the one that --signer names.',
+    });
+  const revoked = readRevokedSigners(flags);
+  const keeper = readTrustedKeeper(flags, context);
+  const root = await openMember(given, sshCommand, context);
   let names: string[];
   try {
-    names = await findRepositories(root, signal);
+    names = await findRepositories(root, context.signal);
   } finally {
     await root.close();
   }
@@ -144,11 +106,25 @@ async function findMembers(
     .filter((place) => place.startsWith(before))
     .map((place) => place.slice(before.length))
     .filter((name) => !there.has(name));
-  return [...names, ...new Set(gone)].sort().map((name) => ({
+  const all = [...names, ...new Set(gone)].sort();
+  if (all.length === 0)
+    throw new SalvageError('no-repository', `Cannot find a repository below "${given}": there is none`);
+  return all.map((name) => ({
     name,
-    principal: signer ?? name.slice(name.lastIndexOf('/') + 1),
-    open: there.has(name) ? () => open(below(given, name)) : undefined,
+    trusted: { allowedSigners, revoked, principal: signer ?? name.slice(name.lastIndexOf('/') + 1) },
+    keeper,
+    open: there.has(name) ? () => openMember(below(given, name), sshCommand, context) : undefined,
   }));
+}
+
+/** The storage of one of many: the caller closes it. */
+export function openMember(
+  url: string,
+  sshCommand: string | undefined,
+  { env, clock, signal, stdin, terminal }: CliContext,
+): Promise<Storage> {
+  const notify = (message: string): void => terminal.warning(message);
+  return openStorage(url, { env, clock, sshCommand, isInteractive: stdin.isTerminal, signal, notify });
 }
 
 /** The URL of a folder below another. */
@@ -157,77 +133,61 @@ function below(url: string, name: string): string {
   return path ? `${path.replace(/\/+$/, '')}/${name}${query}` : `${url.replace(/\/+$/, '')}/${name}`;
 }
 
-/** The last drill of a repository, by its report. */
-interface Drilled {
-  readonly report: DrillReport;
-  readonly signature: ReportSignature;
-}
-
-const columns = [
+export const fleetColumns: readonly Column[] = [
   { title: 'REPOSITORY' },
   { title: 'SNAPSHOTS', align: 'right' },
   { title: 'NEWEST' },
   { title: 'AGE', align: 'right' },
-  { title: 'STATE' },
-] as const;
+];
 
-function asRow(finding: FleetFinding, now: Date, isOld: boolean): string[] {
-  const { name, result, newest } = finding;
-  return [
-    name,
-    result ? String(result.snapshots) : '-',
-    newest
-      ? newest
-          .toISOString()
-          .replace('T', ' ')
-          .replace(/(?:\.\d+)?Z$/, ' UTC')
-      : '-',
-    newest ? formatDuration(now.getTime() - newest.getTime()) : '-',
-    stateOf(finding, isOld),
-  ];
+export function fleetCells({ name, snapshots, newest }: FleetFinding, now: Date): string[] {
+  const time = newest
+    ?.toISOString()
+    .replace('T', ' ')
+    .replace(/(?:\.\d+)?Z$/, ' UTC');
+  return [name, snapshots === undefined ? '-' : String(snapshots), time ?? '-', formatAge(newest, now)];
 }
 
-/** When it last proved that it can be restored. */
-function describeDrill(drilled: Drilled | undefined, now: Date): string {
-  if (!drilled) return 'never';
-  const { report, signature } = drilled;
-  if (signature === 'bad') return 'NOT TRUSTED';
-  const ago = `${formatDuration(now.getTime() - new Date(report.time).getTime())} ago`;
-  return report.passed ? ago : `FAILED ${ago}`;
+export function formatAge(time: Date | undefined, now: Date): string {
+  return time ? formatDuration(now.getTime() - time.getTime()) : '-';
 }
 
-function asJson(finding: FleetFinding, now: Date, isOld: boolean, drilled: Drilled | undefined): object {
-  const { name, result, error, newest } = finding;
+export function findingJson(finding: FleetFinding, now: Date): Record<string, unknown> {
+  const { name, repository, result, error, newest, snapshot, snapshots } = finding;
   return {
     name,
-    state: stateOf(finding, isOld),
     clean: result?.troubles.length === 0,
-    repository: result?.repository ?? null,
-    snapshots: result?.snapshots ?? null,
+    repository: repository ?? null,
+    snapshots: snapshots ?? null,
+    snapshot: snapshot ?? null,
     newest: newest?.toISOString() ?? null,
     ageSeconds: newest ? Math.round((now.getTime() - newest.getTime()) / 1000) : null,
-    tooOld: isOld,
     troubles: result?.troubles ?? [],
     error: error?.message ?? null,
-    drill: drilled?.report ?? null,
-    drillSignature: drilled?.signature ?? null,
   };
 }
 
-function stateOf({ result, error }: FleetFinding, isOld: boolean): string {
+export function stateOf({ result, error }: FleetFinding): string {
   if (error) return error.code === 'damaged' ? 'GONE' : 'CANNOT BE READ';
-  const troubles = result!.troubles.length;
-  if (troubles > 0) return `${troubles} FOUND`;
-  return isOld ? 'TOO OLD' : 'clean';
+  if (!result) return 'unchecked';
+  const troubles = result.troubles.length;
+  return troubles > 0 ? `${troubles} FOUND` : 'clean';
 }
 
-function codeOf({ result, error }: FleetFinding): ErrorCode | undefined {
+export function codeOf({ result, error }: FleetFinding): ErrorCode | undefined {
   if (error) return error.code;
-  if (result!.troubles.length === 0) return undefined;
-  return result!.troubles.every(({ kind }) => kind === 'unreadable') ? 'failed' : 'damaged';
+  if (!result || result.troubles.length === 0) return undefined;
+  return result.troubles.every(({ kind }) => kind === 'unreadable') ? 'failed' : 'damaged';
 }
 
-/** Damage before anything else. */
-function worstOf(codes: readonly (ErrorCode | undefined)[]): ErrorCode | undefined {
-  return codes.find((code) => code === 'damaged') ?? codes.find((code) => code !== undefined);
+/** Damage before anything else. @throws if there is any code */
+export function throwWorst(codes: readonly (ErrorCode | undefined)[]): void {
+  const worst = codes.find((code) => code === 'damaged') ?? codes.find((code) => code !== undefined);
+  if (!worst) return;
+  const bad = codes.filter((code) => code !== undefined).length;
+  throw new SalvageError(
+    worst,
+    `Cannot call all repositories good: ${bad} of ${codes.length} are not, each named above`,
+    { hint: 'salvage verify --repo URL tells more of one.' },
+  );
 }

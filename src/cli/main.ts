@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import type { ErrorCode } from '../errors/salvage-error.ts';
+import type { MonitoringState } from './judge-repository.ts';
 import { version } from './version.ts';
 
 /** The one table of exit codes. 0 done; 3 done, but some sources could not be read. */
@@ -19,6 +20,13 @@ const exitCodes: Readonly<Record<ErrorCode, number>> = {
   interrupted: 130,
 };
 const exitIncomplete = 3;
+/** What Nagios and its like take the exit code of a plugin for; only with a flag that asks for it. */
+const monitoringExitCodes: Readonly<Record<MonitoringState, number>> = {
+  ok: 0,
+  warning: 1,
+  critical: 2,
+  unknown: 3,
+};
 /** Anything thrown that is not a SalvageError: a bug. */
 const exitBug = 1;
 
@@ -47,6 +55,7 @@ async function main(args: readonly string[]): Promise<number> {
     } finally {
       await context.end();
     }
+    if (context.answered) return monitoringExitCodes[context.answered];
     return context.isIncomplete ? exitIncomplete : 0;
   } catch (error) {
     const code = report(error);

@@ -127,7 +127,8 @@ function placeFlags(name: string, configuration: Configuration): RepositoryFlag 
   return { repo: repositoryUrl(name, configuration), ...(sshCommand !== undefined && { sshCommand }) };
 }
 
-function signerFlags(
+/** What the configuration says of whom to trust. */
+export function signerFlags(
   { 'allowed-signers': allowedSigners, signer, keeper }: RepositorySettings,
   configuration: Configuration,
 ): SignerFlags {

@@ -6,6 +6,7 @@ import { SalvageError } from '../errors/salvage-error.ts';
 import { Terminal } from '../ui/terminal.ts';
 import type { CliContext } from './context.ts';
 import { onEndingSignal, type EndingSignal } from './ending-signals.ts';
+import type { MonitoringState } from './judge-repository.ts';
 import { OutputClosed } from './output-closed.ts';
 
 const writeAsync = promisify(write);
@@ -15,6 +16,8 @@ export interface ProcessContext extends CliContext {
   end(): Promise<void>;
   /** Whether `incomplete()` was called. */
   readonly isIncomplete: boolean;
+  /** What `answer()` was called with. */
+  readonly answered: MonitoringState | undefined;
   /** The signal that stopped the run, if one did. */
   readonly stoppedBy: EndingSignal | undefined;
 }
@@ -24,6 +27,7 @@ export function createProcessContext(): ProcessContext {
   const controller = new AbortController();
   let stoppedBy: ProcessContext['stoppedBy'];
   let isIncomplete = false;
+  let answered: MonitoringState | undefined;
   let stdinPurpose: string | undefined;
   const atEnd: (() => Promise<void>)[] = [];
   onEndingSignal((name) => {
@@ -62,6 +66,12 @@ export function createProcessContext(): ProcessContext {
     },
     incomplete: () => {
       isIncomplete = true;
+    },
+    answer: (state) => {
+      answered = state;
+    },
+    get answered() {
+      return answered;
     },
     get isIncomplete() {
       return isIncomplete;

@@ -68,7 +68,7 @@ async function run(options: VerifyFlags, flags: readonly IdentityFlag[], context
       'usage',
       'Cannot verify all repositories below --root with --repo, --threads, --request-healing or an identity: they are for one',
     );
-  await checkFleet({ flags: options, readShare: parseShare(options.readData, false) }, context);
+  await checkFleet(options, parseShare(options.readData, false), context);
 }
 
 /** One repository. Returns what `--json` says in its summary. @throws as the command */

@@ -41,6 +41,12 @@ export interface DrillReport {
 /** `unchecked`: it fits, and nobody said who may sign. */
 export type ReportSignature = 'trusted' | 'unchecked' | 'bad';
 
+/** The last drill of a repository, by its report. */
+export interface Drilled {
+  readonly report: DrillReport;
+  readonly signature: ReportSignature;
+}
+
 const maxBytes = 1024 * 1024;
 const mostFindings = 100;
 const schema = v.strictObject({
@@ -77,10 +83,7 @@ export class DrillReports {
    * Undefined if there was no drill, or its report cannot be read: nothing is proved then.
    * @param restorers who may sign reports; with none, the signature must merely fit
    */
-  read(
-    repository: RepositoryId,
-    restorers: readonly AllowedSigner[] = [],
-  ): { readonly report: DrillReport; readonly signature: ReportSignature } | undefined {
+  read(repository: RepositoryId, restorers: readonly AllowedSigner[] = []): Drilled | undefined {
     try {
       const path = this.pathOf(repository);
       const document = readFileSync(path);

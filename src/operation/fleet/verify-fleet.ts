@@ -1,42 +1,50 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
+import type { RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import { snapshotFileName } from '../../repository/layout.ts';
-import type { AllowedSigner } from '../../ssh/allowed-signers.ts';
-import type { PublicKey } from '../../ssh/public-key.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
 import type { TrustedSigners } from '../reading/document-signature.ts';
 import { snapshotTime } from '../reading/signed-snapshot.ts';
 import type { RememberedHeads } from '../verify/remembered-heads.ts';
 import type { Trouble } from '../verify/trouble.ts';
 import { verify, type VerifyResult } from '../verify/verify.ts';
+import { measureStorage, type StoredAmount } from './measure-storage.ts';
 
 /** One repository of many below a root. */
 export interface FleetMember {
   readonly name: string;
-  /** Whose signatures are good in it. */
-  readonly principal: string;
+  /** Whose signatures are good in it. Undefined if nobody said: then nothing is verified, and the newest snapshot believed. */
+  readonly trusted: TrustedSigners | undefined;
+  /** Whose records of removal are good in it. */
+  readonly keeper: TrustedSigners | undefined;
   /** Undefined if it is known from before and not there any more. */
   readonly open: (() => Promise<Storage>) | undefined;
 }
 
 export interface FleetOptions {
-  readonly allowedSigners: readonly AllowedSigner[];
-  /** Keys whose signatures count for nothing. */
-  readonly revoked: readonly PublicKey[];
-  readonly keeper: TrustedSigners | undefined;
   readonly heads: RememberedHeads;
   /** As for `verify`. */
   readonly readShare: number;
+  /** With it what is stored is measured, as of this moment. */
+  readonly measureAt?: Date | undefined;
   /** So many repositories at a time, each with one thread. */
   readonly atOnce: number;
 }
 
 export interface FleetFinding {
   readonly name: string;
-  /** Undefined where `error` says why. */
+  /** Undefined where the repository could not be read. */
+  readonly repository: RepositoryId | undefined;
+  /** Undefined where `error` says why, or nobody said whose signatures to trust. */
   readonly result: VerifyResult | undefined;
   readonly error: SalvageError | undefined;
   /** When the newest good snapshot was made: by its own word, or when storage received it if that is earlier. */
   readonly newest: Date | undefined;
+  /** The newest good snapshot; only as good as its name where `result` is undefined. */
+  readonly snapshot: SnapshotId | undefined;
+  /** How many there are. */
+  readonly snapshots: number | undefined;
+  readonly stored: StoredAmount | undefined;
 }
 
 export interface FleetObserver {
@@ -67,8 +75,8 @@ export async function verifyFleet(
 }
 
 async function verifyMember(
-  { name, principal, open }: FleetMember,
-  { allowedSigners, revoked, keeper, heads, readShare }: FleetOptions,
+  { name, trusted, keeper, open }: FleetMember,
+  { heads, readShare, measureAt }: FleetOptions,
   observer: FleetObserver,
   signal: AbortSignal,
 ): Promise<FleetFinding> {
@@ -82,10 +90,12 @@ async function verifyMember(
       );
     storage = await open();
     const { description } = storage;
+    const stored = measureAt && (await measureStorage(storage, measureAt, signal));
+    if (!trusted) return { name, stored, ...(await lookAt(storage, signal)) };
     const result = await verify(
       storage,
       {
-        trusted: { allowedSigners, principal, revoked },
+        trusted,
         keeper,
         remembered: (repository) => heads.read(repository),
         seenHere: heads.at(description),
@@ -99,23 +109,44 @@ async function verifyMember(
       },
       signal,
     );
-    if (result.troubles.length === 0 && result.head) heads.write(result.head, description);
-    return { name, result, error: undefined, newest: await timeOfNewest(storage, result, signal) };
+    const { repository, snapshots, head } = result;
+    if (result.troubles.length === 0 && head) heads.write(head, description);
+    return {
+      name,
+      repository,
+      result,
+      error: undefined,
+      newest: await timeOf(storage, head?.snapshot, signal),
+      snapshot: head?.snapshot,
+      snapshots,
+      stored,
+    };
   } catch (error) {
     if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
-    return { name, result: undefined, error, newest: undefined };
+    const nothing = { repository: undefined, newest: undefined, snapshot: undefined, snapshots: undefined };
+    return { name, result: undefined, error, ...nothing, stored: undefined };
   } finally {
     await storage?.close();
   }
 }
 
-async function timeOfNewest(
+/** What storage says, without any check. */
+async function lookAt(storage: Storage, signal: AbortSignal): Promise<Omit<FleetFinding, 'name' | 'stored'>> {
+  const { id: repository } = await readRepositoryJson(storage, signal);
+  const { committed } = await listSnapshots(storage, signal);
+  const snapshot = committed.at(-1)?.id;
+  const newest = await timeOf(storage, snapshot, signal);
+  return { repository, result: undefined, error: undefined, newest, snapshot, snapshots: committed.length };
+}
+
+/** By the host's word, or by that of storage if it is earlier: nobody makes a backup younger than it is. */
+async function timeOf(
   storage: Storage,
-  { head }: VerifyResult,
+  snapshot: SnapshotId | undefined,
   signal: AbortSignal,
 ): Promise<Date | undefined> {
-  if (!head) return undefined;
-  const made = snapshotTime(head.snapshot);
-  const stat = await storage.stat(snapshotFileName(head.snapshot, 'SHA256SUMS.sig'), signal);
+  if (snapshot === undefined) return undefined;
+  const made = snapshotTime(snapshot);
+  const stat = await storage.stat(snapshotFileName(snapshot, 'SHA256SUMS.sig'), signal);
   return stat?.receivedAt && stat.receivedAt < made ? stat.receivedAt : made;
 }
