@@ -12,7 +12,7 @@ interface CommandEntry {
 export const commands: Readonly<Record<string, CommandEntry>> = {
   quickstart: {
     group: 'start',
-    summary: 'make keys and a repository, back a directory up, and prove it by a restore',
+    summary: 'make keys and a repository, back up, prove it by a restore',
     load: () => import('./commands/quickstart.ts'),
   },
   doctor: {
@@ -22,7 +22,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   keygen: {
     group: 'age',
-    summary: 'make an age key pair, or show the recipients of an identity file',
+    summary: 'make an age key pair, or show the recipients of an identity',
     load: () => import('./commands/keygen.ts'),
   },
   encrypt: {
@@ -47,7 +47,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   open: {
     group: 'archive',
-    summary: 'unpack, list or test an archive, ours or what tar and age made',
+    summary: 'unpack, list or test an archive, ours or one of tar and age',
     load: () => import('./commands/open.ts'),
   },
   sign: {
@@ -67,7 +67,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   backup: {
     group: 'repository',
-    summary: 'make a snapshot of files, of a stream, or of what a command prints',
+    summary: 'make a snapshot of files, a stream, or what a command prints',
     load: () => import('./commands/backup.ts'),
   },
   restore: {
@@ -77,7 +77,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   verify: {
     group: 'repository',
-    summary: 'check signatures, chain and data of a repository, without a key',
+    summary: 'check signatures, chain and data of a repository',
     load: () => import('./commands/verify.ts'),
   },
   snapshots: {
@@ -107,32 +107,32 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   copy: {
     group: 'repository',
-    summary: 'bring snapshots to another place, checked on the way, without a key',
+    summary: 'bring snapshots to another place, checked on the way',
     load: () => import('./commands/copy.ts'),
   },
   drill: {
     group: 'repository',
-    summary: 'prove that a snapshot can be restored, and keep a signed report of it',
+    summary: 'prove that a snapshot can be restored, in a signed report',
     load: () => import('./commands/drill.ts'),
   },
   forget: {
     group: 'repository',
-    summary: 'remove snapshots by policy, without a key (keeper)',
+    summary: 'remove snapshots by policy (keeper)',
     load: () => import('./commands/forget.ts'),
   },
   prune: {
     group: 'repository',
-    summary: 'remove what no snapshot needs any more, without a key (keeper)',
+    summary: 'remove what no snapshot needs any more (keeper)',
     load: () => import('./commands/prune.ts'),
   },
   serve: {
     group: 'repository',
-    summary: 'let one client at a folder of this machine, over SSH: the append-only door',
+    summary: 'let a client at a folder here, over SSH: the append-only door',
     load: () => import('./commands/serve.ts'),
   },
   pull: {
     group: 'repository',
-    summary: 'run the backup on a host over SSH, and store what it encrypts here (keeper)',
+    summary: 'run a backup on a host over SSH, and store it here (keeper)',
     load: () => import('./commands/pull.ts'),
   },
   'recovery-kit': {
@@ -142,17 +142,17 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   key: {
     group: 'keys',
-    summary: 'split a private key into shares on paper, join them, or print it',
+    summary: 'split a private key into paper shares, join them, or print it',
     load: () => import('./commands/key.ts'),
   },
   run: {
     group: 'operations',
-    summary: 'do what is due: back up, pull, copy, verify, forget, prune, drill',
+    summary: 'do what is due: backups, copies, checks, drills',
     load: () => import('./commands/run.ts'),
   },
   schedule: {
     group: 'operations',
-    summary: 'have runs started by systemd, cron or launchd; show what ran and what is next',
+    summary: 'have runs started by systemd, cron or launchd; list them',
     load: () => import('./commands/schedule.ts'),
   },
   config: {
@@ -177,7 +177,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   status: {
     group: 'operations',
-    summary: 'show all repositories below a place: age, soundness, last drill',
+    summary: 'show all repositories below a place: age, soundness, drill',
     load: () => import('./commands/status.ts'),
   },
   completion: {

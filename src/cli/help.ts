@@ -16,9 +16,9 @@ export const exitCodes: readonly (readonly [code: number, meaning: string])[] = 
   [130, 'interrupted'],
 ];
 
-const exitCodesHelp = `Exit codes:\n${inTwoColumns(
-  exitCodes.map(([code, meaning]) => `${String(code).padStart(3)}  ${meaning}`),
-)}`;
+const exitCodesHelp = `Exit codes:\n${exitCodes
+  .map(([code, meaning]) => `${String(code).padStart(5)}  ${meaning}\n`)
+  .join('')}`;
 
 export const groups: Readonly<Record<(typeof commands)[string]['group'], string>> = {
   start: 'Start',
@@ -52,21 +52,25 @@ ${exitCodesHelp}`;
 
 /** The text of `salvage COMMAND --help`: examples first, exit codes last. */
 export function commandHelp(program: Command, examples: readonly string[]): string {
-  return `Examples:\n${examples.map((line) => `  ${line}\n`).join('')}\n${program.helpInformation()}\n${exitCodesHelp}`;
+  return `Examples:\n${examples.map((line) => `  ${foldCommand(line)}\n`).join('')}\n${program.helpInformation()}\n${exitCodesHelp}`;
+}
+
+const foldedColumns = 76;
+
+/** A long command line in lines that a shell reads as the one: each but the last ends in a backslash. */
+export function foldCommand(line: string): string {
+  // At spaces that no quotes enclose, and not within a comment.
+  const words = line.match(/\s+#.*|\s*(?:'[^']*'|"[^"]*"|[^\s'"])+/g) ?? [];
+  const lines = [''];
+  for (const word of words) {
+    const last = lines.at(-1)!;
+    if (last !== '' && last.length + word.length > foldedColumns) lines.push(`    ${word.trimStart()}`);
+    else lines[lines.length - 1] = last + word;
+  }
+  return lines.join(' \\\n  ');
 }
 
 /** The command that was probably meant. */
 export function suggestCommand(typed: string): string | undefined {
   return nearestName(typed, Object.keys(commands));
-}
-
-/** The first half of the lines beside the second. */
-function inTwoColumns(lines: readonly string[]): string {
-  const height = Math.ceil(lines.length / 2);
-  const width = Math.max(...lines.slice(0, height).map((line) => line.length)) + 2;
-  return lines
-    .slice(0, height)
-    .map((line, row) => `${line.padEnd(width)}${lines[height + row] ?? ''}`.trimEnd())
-    .map((line) => `${line}\n`)
-    .join('');
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { commands } from './commands.ts';
 import type { CommandModule } from './context.ts';
-import { exitCodes, groups } from './help.ts';
+import { exitCodes, foldCommand, groups } from './help.ts';
 import { version } from './version.ts';
 
 /** salvage(1), in the macros of man(7). */
@@ -56,7 +56,11 @@ export function commandManPage(program: Command, { examples }: CommandModule): s
       .flatMap((option) => item(help.optionTerm(option), help.optionDescription(option))),
     '.SH EXAMPLES',
     '.EX',
-    ...examples.map((line) => text(line)),
+    ...examples.flatMap((line) =>
+      foldCommand(line)
+        .split('\n')
+        .map((part) => text(part)),
+    ),
     '.EE',
   ]);
 }
