@@ -29,7 +29,7 @@ export const limits: {
   packTarget: { smallest: 16 * mib, largest: 120 * mib },
   rawStream: 1024 * mib,
   frames: 65_536,
-  sharedFrame: mib,
+  sharedFrame: 2 * mib,
   blob: 4 * mib,
   compressedFrame: 4 * mib + 64 * 1024,
   path: 65_535,

@@ -81,7 +81,7 @@ export interface BackupResult {
   readonly durationMs: number;
 }
 
-const zstdLevel = 3;
+const zstdLevel = 2;
 
 /**
  * Makes a snapshot (docs/design/pipeline.md). It exists when this has returned; after any failure there is none, and what
