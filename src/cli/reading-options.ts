@@ -90,7 +90,7 @@ export class RepositoryReader {
     this.heads = new RememberedHeads(flags.state ?? stateFolder('heads', context));
     this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);
     const rewrapped = new RewrappedObjects(storage, this.#rewrapTrust(flags), context.signal);
-    this.objects = new SealedObjects(storage, this.identities, context.signal, rewrapped);
+    this.objects = new SealedObjects(storage, this.identities, context.signal, rewrapped, { healed: true });
   }
 
   /** Whose records of rewrapping stand for what a host signed. Who does not check hosts has nobody checked. */

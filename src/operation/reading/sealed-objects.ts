@@ -5,10 +5,12 @@ import type { Stanza } from '../../age/stanza.ts';
 import { payloadNonceBytes } from '../../age/payload.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject, namingDamage } from '../../repository/damage.ts';
+import { packName, roleOf } from '../../repository/layout.ts';
 import { fetchAsync, fetchSync, fromBytes, type Fetch } from '../../repository/pack/fetch.ts';
 import { PackReader, type SealedObject } from '../../repository/pack/pack-reader.ts';
 import type { ByteRange, Storage } from '../../storage/storage.ts';
 import { findNamedByDigest, tellsOfDamage } from './find-original.ts';
+import { HealedBlobs } from './healed-blobs.ts';
 import { HeldRanges } from './held-ranges.ts';
 import { mayBeRewrapped, type RewrappedObjects } from './rewrapped-objects.ts';
 
@@ -62,6 +64,7 @@ export class SealedObjects {
   readonly #identities: readonly Identity[];
   readonly #signal: AbortSignal | undefined;
   readonly #rewrapped: RewrappedObjects | undefined;
+  readonly #healed: HealedBlobs | undefined;
   readonly #opened = new Map<string, Promise<OpenedObject>>();
   readonly #packs = new Map<string, Promise<RemotePack>>();
   /** Objects that will be opened, and of some of them the beginning. */
@@ -69,17 +72,22 @@ export class SealedObjects {
   readonly #heads = new Map<string, Uint8Array>();
   #announcing: Promise<void> = Promise.resolve();
 
-  /** With `rewrapped`, an object that is gone or for others is read in the form that stands for it. */
+  /**
+   * With `rewrapped`, an object that is gone or for others is read in the form that stands for it; with `healed`, blobs of
+   * a pack that is damaged are looked for in others.
+   */
   constructor(
     storage: Storage,
     identities: readonly Identity[],
     signal?: AbortSignal,
     rewrapped?: RewrappedObjects,
+    { healed = false }: { readonly healed?: boolean } = {},
   ) {
     this.#storage = storage;
     this.#identities = identities;
     this.#signal = signal;
     this.#rewrapped = rewrapped;
+    this.#healed = healed ? new HealedBlobs(storage, (name) => this.pack(name), signal) : undefined;
   }
 
   get rewrapped(): RewrappedObjects | undefined {
@@ -151,9 +159,27 @@ export class SealedObjects {
     try {
       return await read();
     } catch (error) {
-      if (!tellsOfDamage(error) || !(await this.recover(name))) throw error;
-      return await read();
+      if (!tellsOfDamage(error)) throw error;
+      if (await this.recover(name)) return await read();
+      const blob = await this.readElsewhere(name, length, digest);
+      if (!blob) throw error;
+      return blob;
     }
+  }
+
+  /** The blob of a damaged pack, from another one that has it. Undefined if none has. @throws failed */
+  async readElsewhere(name: string, length: number, digest: Uint8Array): Promise<Uint8Array | undefined> {
+    const role = roleOf(name);
+    if (role?.kind !== 'pack') return undefined;
+    for (const place of (await this.#healed?.find(role.id, digest)) ?? []) {
+      try {
+        const pack = await this.pack(packName(place.pack));
+        return await pack.readBlob(place.offset, length, digest);
+      } catch (error) {
+        if (!tellsOfDamage(error)) throw error;
+      }
+    }
+    return undefined;
   }
 
   /** Turns to the pack that was there before somebody wrote over it or removed it. False if there is none. */

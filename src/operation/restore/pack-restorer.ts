@@ -74,6 +74,7 @@ export class PackRestorer {
     if (job.kind === 'pack') damage = this.#restore(job);
     else if (job.kind === 'check') this.#check(job);
     else this.#target.close();
+    const isDamaged = damage !== undefined || this.#lost.some(({ code }) => code === 'damaged');
     return {
       files: this.#files,
       kept: this.#kept,
@@ -81,6 +82,7 @@ export class PackRestorer {
       lost: this.#lost,
       problems: this.#problems,
       damage,
+      batch: job.kind === 'pack' && isDamaged ? job.batch : undefined,
       fatal: this.#fatal,
     };
   }

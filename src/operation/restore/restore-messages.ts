@@ -29,7 +29,7 @@ export interface PackJob {
   /** Read all of it and check its SHA-256; else only the frames that are needed, and check each blob's. */
   readonly whole: boolean;
   /** Of a FileBatchWriter. */
-  readonly batch: Uint8Array;
+  readonly batch: Uint8Array<ArrayBuffer>;
 }
 
 /** Read restored files again and compare the SHA-256 of every blob. */
@@ -70,6 +70,8 @@ export interface RestoreAnswer {
   readonly problems: readonly PlainProblem[];
   /** What is wrong with the pack itself, although some or all of it could be used. */
   readonly damage: string | undefined;
+  /** The job's batch, if something in it is damaged. */
+  readonly batch: Uint8Array<ArrayBuffer> | undefined;
   /** Why nothing more can be written. */
   readonly fatal: string | undefined;
 }

@@ -23,9 +23,10 @@ import type { LostSegment, OpenSnapshot } from '../open-snapshot.ts';
 import { contentBytes, ContentLayout, type Piece } from '../reading/content-layout.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
 import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
-import { readFileBatch, type SpreadPart } from './file-batch.ts';
+import { readFileBatch, type BatchFile, type PlacedRange, type SpreadPart } from './file-batch.ts';
 import { RestoreWindow } from './restore-window.ts';
 import type {
+  LostFile,
   PackJob,
   RestoreAnswer,
   RestoreJob,
@@ -452,9 +453,9 @@ class RestoreRun {
     for (const [pack, writer] of window.batches) {
       await this.#pool.ready(this.#signal);
       const batch = writer.finish();
-      const job = await this.#packJob(this.#snapshot.packs.idOf(pack)!, writer.contentBytes, batch);
-      if (!job) continue;
-      const answer = this.#carryOut(job, batch);
+      const id = this.#snapshot.packs.idOf(pack)!;
+      const job = await this.#packJob(id, writer.contentBytes, batch);
+      const answer = 'kind' in job ? this.#carryOut(job, batch) : this.#takeHealed(job, id);
       // It shows at the next window, or when this one is settled.
       answer.catch((error: unknown) => {
         this.#failure ??= error;
@@ -471,28 +472,89 @@ class RestoreRun {
   }
 
   async #carryOut(job: PackJob, batch: Uint8Array<ArrayBuffer>): Promise<void> {
-    // Sent away, the batch is gone; where there may be an older version of the pack it may be needed once more.
-    const spare = this.#hasVersions ? batch.slice() : undefined;
     const answer = await this.#pool.run(job, [batch.buffer]);
-    const isDamaged = answer.damage !== undefined || answer.lost.some(({ code }) => code === 'damaged');
-    if (!spare || !isDamaged || !(await this.#objects.recover(packName(job.pack)))) {
-      this.#take(answer);
+    const { kept, problems, batch: spare } = answer;
+    if (!spare || !this.#hasVersions || !(await this.#objects.recover(packName(job.pack)))) {
+      await this.#takeHealed(answer, job.pack);
       return;
     }
     const again = await this.#packJob(job.pack, Infinity, spare);
-    if (!again) return;
-    const second = await this.#pool.run(again, [spare.buffer]);
-    const { kept, problems } = answer;
+    const second = 'kind' in again ? await this.#pool.run(again) : again;
     // What the first attempt wrote the second one keeps, or writes again.
     const written = second.files + second.kept - kept;
-    this.#take({ ...second, files: written, kept, problems: [...problems, ...second.problems] });
+    await this.#takeHealed(
+      { ...second, files: written, kept, problems: [...problems, ...second.problems] },
+      job.pack,
+    );
+  }
+
+  /** Takes an answer after having looked in other packs for what is lost with this one. */
+  async #takeHealed(answer: RestoreAnswer, pack: PackId): Promise<void> {
+    const { batch } = answer;
+    const lost = new Map(
+      answer.lost.filter(({ code }) => code === 'damaged').map((file) => [keyOfLost(file), file]),
+    );
+    if (!batch || lost.size === 0) {
+      this.#take(answer);
+      return;
+    }
+    const healed = new Set<LostFile>();
+    let { files, kept, bytes } = answer;
+    for (const file of readFileBatch(batch)) {
+      this.#signal?.throwIfAborted();
+      const entry = lost.get(keyOfLost({ path: file.entry.path, spread: file.spread?.number }));
+      if (!entry) continue;
+      try {
+        const outcome = await this.#writeFromElsewhere(file, packName(pack));
+        if (outcome === 'nowhere') continue;
+        healed.add(entry);
+        if (outcome === 'kept') kept++;
+        else {
+          if (!file.spread) files++;
+          for (const { length } of file.ranges) bytes += length;
+        }
+      } catch (error) {
+        if (!(error instanceof SalvageError) || !isPackTrouble(error)) throw error;
+      }
+    }
+    this.#take({ ...answer, files, kept, bytes, lost: answer.lost.filter((file) => !healed.has(file)) });
+  }
+
+  async #writeFromElsewhere(
+    { entry, ranges, spread }: BatchFile,
+    pack: string,
+  ): Promise<'written' | 'kept' | 'nowhere'> {
+    const read = async ({ offset, length, digest }: PlacedRange): Promise<Uint8Array> =>
+      (await this.#objects.readElsewhere(pack, length, digest)) ??
+      (await this.#objects.readBlob(pack, offset, length, digest));
+    const [first] = ranges;
+    // Where the first is nowhere, most likely nothing is: nothing is begun then.
+    if (!(await this.#objects.readElsewhere(pack, first!.length, first!.digest))) return 'nowhere';
+    const target = spread ? this.#target.resumeFile(entry, spread.suspended) : this.#target.createFile(entry);
+    if (!target) return 'kept';
+    try {
+      for (const range of ranges) {
+        const blob = await read(range);
+        for (const { start, length, position } of range.pieces ?? [
+          { start: 0, length: range.length, position: range.position },
+        ])
+          target.write(blob.subarray(start, start + length), position);
+      }
+    } catch (error) {
+      if (spread) target.suspend();
+      else target.abandon();
+      throw error;
+    }
+    if (spread) target.suspend();
+    else target.finish();
+    return 'written';
   }
 
   async #packJob(
     pack: PackId,
     wantedBytes: number,
     batch: Uint8Array<ArrayBuffer>,
-  ): Promise<PackJob | undefined> {
+  ): Promise<PackJob | RestoreAnswer> {
     try {
       if (!this.#snapshot.lists(pack))
         throw new SalvageError(
@@ -514,13 +576,15 @@ class RestoreRun {
       };
     } catch (error) {
       if (!(error instanceof SalvageError) || !isPackTrouble(error)) throw error;
-      this.#summary.damagedPacks++;
-      this.#observer.onDamage(error.message);
-      for (const { entry, spread } of readFileBatch(batch)) {
-        if (spread) this.#failSpread(spread.number, error);
-        else this.#lose(entry.path, error);
-      }
-      return undefined;
+      const { code, message } = error;
+      const lost = [...readFileBatch(batch)].map(({ entry, spread }) => ({
+        path: Uint8Array.from(entry.path),
+        spread: spread?.number,
+        code,
+        message,
+      }));
+      const nothing = { files: 0, kept: 0, bytes: 0, problems: [], fatal: undefined };
+      return { ...nothing, lost, damage: message, batch: this.#snapshot.lists(pack) ? batch : undefined };
     }
   }
 
@@ -650,6 +714,10 @@ class RestoreRun {
     this.#summary.problems++;
     this.#observer.onProblem(problem);
   }
+}
+
+function keyOfLost({ path, spread }: Pick<LostFile, 'path' | 'spread'>): string {
+  return spread === undefined ? Buffer.from(path).toString('latin1') : `/${spread}`;
 }
 
 /** Trouble with one object, which leaves the others alone. */
