@@ -61,8 +61,14 @@ const foldedColumns = 76;
 export function foldCommand(line: string): string {
   // At spaces that no quotes enclose, and not within a comment.
   const words = line.match(/\s+#.*|\s*(?:'[^']*'|"[^"]*"|[^\s'"])+/g) ?? [];
-  const lines = [''];
+  const groups: string[] = [];
   for (const word of words) {
+    // An option stays with its value.
+    if (/^\s--?[\w-]+$/.test(groups.at(-1) ?? '') && !/^\s*-/.test(word)) groups.push(groups.pop()! + word);
+    else groups.push(word);
+  }
+  const lines = [''];
+  for (const word of groups) {
     const last = lines.at(-1)!;
     if (last !== '' && last.length + word.length > foldedColumns) lines.push(`    ${word.trimStart()}`);
     else lines[lines.length - 1] = last + word;

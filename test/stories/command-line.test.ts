@@ -48,7 +48,7 @@ describe('the command line', () => {
       assert.equal(code, 0, stderr);
       assert.match(
         stdout.toString(),
-        new RegExp(`^Examples:\n(  .*salvage ${name}.*\n){2,}\nUsage: salvage ${name} `),
+        new RegExp(`^Examples:\n(  .*salvage ${name}.*\n( {6}.*\n)*){2,}\nUsage: salvage ${name} `),
       );
       assert.match(stdout.toString(), /\nExit codes:\n(?: .*\n)+$/);
     }
