@@ -31,10 +31,15 @@ const packages: Record<string, string> = {
   radosgw: '/usr/bin/radosgw',
   faketime: '/usr/bin/faketime',
   rclone: '/usr/bin/rclone',
+  zsh: '/usr/bin/zsh',
+  fish: '/usr/bin/fish',
+  'groff-base': '/usr/bin/groff',
   'postgresql-15': '/usr/lib/postgresql/15/bin/initdb',
   'mariadb-server-core': '/usr/sbin/mariadbd',
   'mariadb-client': '/usr/bin/mariadb-dump',
   sqlite3: '/usr/bin/sqlite3',
+  systemd: '/usr/bin/systemd-analyze',
+  cron: '/usr/bin/crontab',
   'ansible-core': '/usr/bin/ansible-playbook',
 };
 const azurite = {
