@@ -59,7 +59,7 @@ const metrics: readonly Metric[] = [
     name: 'salvage_step_last_run_duration_seconds',
     type: 'gauge',
     help: 'How long the last run of the step took.',
-    value: ({ durationMs }) => durationMs / 1000,
+    value: ({ durationMs }) => Math.round(durationMs) / 1000,
   },
   {
     name: 'salvage_step_last_success_timestamp_seconds',

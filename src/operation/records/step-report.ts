@@ -44,30 +44,23 @@ const mostCharacters = 1000;
 
 /** The report as JSON for other programs (docs/manual/alarms.md "The result"). */
 export function stepReportJson(report: StepReport): Record<string, unknown> {
-  const {
-    kind,
-    url: _,
-    startedAt,
-    endedAt,
-    durationMs,
-    message,
-    code,
-    hint,
-    warnings,
-    snapshot,
-    ...others
-  } = report;
+  const { kind, name, repository, host, outcome, startedAt, endedAt, durationMs, numbers } = report;
+  const { message, code, hint, warnings, snapshot } = report;
   return {
     step: kind,
-    ...others,
-    startedAt: startedAt.toISOString(),
-    endedAt: endedAt.toISOString(),
-    durationSeconds: Math.round(durationMs) / 1000,
+    name,
+    repository,
+    host,
+    outcome,
     message: firstLine(message),
     code: code ?? null,
     hint: hint === undefined ? null : firstLine(hint),
     warnings: warnings.slice(0, mostWarnings).map(firstLine),
     snapshot: snapshot ?? null,
+    startedAt: startedAt.toISOString(),
+    endedAt: endedAt.toISOString(),
+    durationSeconds: Math.round(durationMs) / 1000,
+    numbers,
   };
 }
 
