@@ -91,6 +91,8 @@ function parseNumbers(text: string, least: number, most: number): number[] | und
     const last = to === undefined ? (all === undefined && step === undefined ? first : most) : Number(to);
     const by = Number(step ?? 1);
     if (first < least || last > most || last < first || by < 1) return undefined;
+    // systemd takes it for a mistake.
+    if (step !== undefined && to === undefined && first + by > most) return undefined;
     for (let number = first; number <= last; number += by) found.add(number);
   }
   return [...found].sort((a, b) => a - b);

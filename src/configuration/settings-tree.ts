@@ -119,9 +119,13 @@ export class SettingsTree {
 
   #note(path: Path, { start, end }: AST.SourceLocation, source: Source): void {
     const name = key(path);
+    const own = path.at(-1);
     if (this.#places.has(name)) return;
     const length = end.line === start.line ? Math.max(1, end.column - start.column) : 1;
-    this.#places.set(name, { ...source, line: start.line, column: start.column, length });
+    const place = { ...source, line: start.line, column: start.column, length };
+    this.#places.set(name, place);
+    if (typeof own === 'string' && passedOver.has(own))
+      this.findings.push({ place, message: `"${own}" cannot be used as a name` });
   }
 
   #twice(path: Path, loc?: AST.SourceLocation, source?: Source): undefined {
@@ -139,6 +143,9 @@ export class SettingsTree {
     this.findings.push({ place, message: `"${path.join('.')}" is set twice${where}` });
   }
 }
+
+/** valibot passes over such members of a table without a word. */
+const passedOver = new Set(['__proto__', 'prototype', 'constructor']);
 
 interface Source {
   readonly file: string;

@@ -10,10 +10,11 @@ const outcomesSchema = v.array(
 );
 const pingMoments = ['start', 'success', 'failure'] as const;
 
+const urlForms = 'must be an http(s) URL, or { file = "…" }, { command = "…" } or { credential = "…" }';
 /** A URL may be a secret by itself, as those of Slack and healthchecks are. */
 const urlSchema = v.union(
-  [v.pipe(v.string(), v.regex(/^https?:\/\/[^\s]{1,2000}$/)), secretSchema],
-  'must be an http(s) URL, or { file = "…" }, { command = "…" } or { credential = "…" }',
+  [v.pipe(v.string(), v.regex(/^https?:\/\/[^\s]{1,2000}$/, urlForms)), secretSchema],
+  urlForms,
 );
 
 /** What all three kinds of alarms have in common. */

@@ -26,9 +26,9 @@ export function crontabBlock({ name, command, environment, nice }: ServicePlan, 
 /** The crontab with this block in place of the one that has its name, or at the end. An empty block takes it away. */
 export function replaceBlock(crontab: string, name: string, block: string): string {
   const lines = crontab === '' ? [] : crontab.replace(/\n$/, '').split('\n');
-  const from = lines.indexOf(begin(name));
-  const to = lines.indexOf(end(name), Math.max(0, from));
-  const kept = from < 0 || to < 0 ? lines : [...lines.slice(0, from), ...lines.slice(to + 1)];
+  const to = lines.indexOf(end(name));
+  const from = to < 0 ? -1 : lines.lastIndexOf(begin(name), to);
+  const kept = from < 0 ? lines : [...lines.slice(0, from), ...lines.slice(to + 1)];
   const others = kept.length === 0 ? '' : `${kept.join('\n')}\n`;
   return `${others}${block}`;
 }
