@@ -49,7 +49,8 @@ export async function runBackup(
     storage = own,
     clock = systemClock,
     force = false,
-  }: { storage?: Storage; clock?: Clock; force?: boolean } = {},
+    onNotice = () => {},
+  }: { storage?: Storage; clock?: Clock; force?: boolean; onNotice?: (message: string) => void } = {},
 ): Promise<BackupResult> {
   return await backup({
     storage,
@@ -60,7 +61,7 @@ export async function runBackup(
     threads: 1,
     memoryBytes: 250 * 1024 * 1024,
     force,
-    observer: { onProblem: () => {}, onProgress: () => {}, onNotice: () => {} },
+    observer: { onProblem: () => {}, onProgress: () => {}, onNotice },
     clock,
     signal: new AbortController().signal,
   });
