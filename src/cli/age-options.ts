@@ -103,7 +103,8 @@ function checkEncryptOptions(options: AgeOptions): void {
 /** Whether the file is to be encrypted with a passphrase: -p, or a passphrase is given and no identity file that it could unlock. */
 export function encryptsWithPassphrase(options: AgeOptions): boolean {
   const { passphrase, passphraseFile, passphraseFd, passphraseCommand, identities } = options;
-  const given = passphraseFile ?? passphraseFd ?? passphraseCommand;
+  const { passphraseCredential } = options;
+  const given = passphraseFile ?? passphraseFd ?? passphraseCommand ?? passphraseCredential;
   return passphrase === true || (given !== undefined && identities.length === 0);
 }
 

@@ -1,3 +1,4 @@
+import { isAbsolute, join } from 'node:path';
 import { Option, type Command } from 'commander';
 import type { RequestPassphrase } from '../age/recipient.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
@@ -15,6 +16,7 @@ export interface PassphraseFlags {
   readonly passphraseFile?: string;
   readonly passphraseFd?: number;
   readonly passphraseCommand?: string;
+  readonly passphraseCredential?: string;
 }
 
 /** One -i or -j. Their order counts: identities are tried as they were given. */
@@ -67,6 +69,10 @@ export function addPassphraseFlags(program: Command): void {
     .option(
       '--passphrase-command <command>',
       'take the passphrase from what COMMAND prints: "pass show backup"',
+    )
+    .option(
+      '--passphrase-credential <name>',
+      'take the passphrase from the systemd credential NAME (LoadCredentialEncrypted=NAME:… of the unit)',
     );
 }
 
@@ -87,7 +93,7 @@ export function passphraseFromFlags(
   flags: PassphraseFlags,
   context: CliContext,
 ): (() => Promise<string>) | undefined {
-  const sources = passphraseSources(flags);
+  const sources = passphraseSources(flags, context);
   const [source] = sources;
   if (source === undefined) return undefined;
   if (sources.length > 1)
@@ -109,14 +115,33 @@ export function passphraseRequester(flags: PassphraseFlags, context: CliContext)
   return Object.assign(ask, { attempts: attemptsOnTerminal });
 }
 
-function passphraseSources({
-  passphraseFile,
-  passphraseFd,
-  passphraseCommand,
-}: PassphraseFlags): PassphraseSource[] {
+function passphraseSources(
+  { passphraseFile, passphraseFd, passphraseCommand, passphraseCredential }: PassphraseFlags,
+  context: CliContext,
+): PassphraseSource[] {
   return [
     ...(passphraseFile === undefined ? [] : [{ file: passphraseFile }]),
     ...(passphraseFd === undefined ? [] : [{ fd: passphraseFd }]),
     ...(passphraseCommand === undefined ? [] : [{ command: passphraseCommand }]),
+    ...(passphraseCredential === undefined
+      ? []
+      : [{ file: credentialPath(passphraseCredential, context.env['CREDENTIALS_DIRECTORY']) }]),
   ];
+}
+
+/** Where systemd has put a credential of the unit that this runs in (systemd.exec(5)). @throws usage */
+function credentialPath(name: string, folder: string | undefined): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/.test(name))
+    throw new SalvageError(
+      'usage',
+      `Cannot use --passphrase-credential "${name}": it is no name of a credential`,
+    );
+  if (folder !== undefined && isAbsolute(folder)) return join(folder, name);
+  throw new SalvageError(
+    'usage',
+    `Cannot read the credential "${name}": no service manager has given this process any`,
+    {
+      hint: `Put LoadCredentialEncrypted=${name}:FILE into the unit; systemd-creds encrypt - FILE makes the file.`,
+    },
+  );
 }

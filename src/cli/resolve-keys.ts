@@ -3,12 +3,18 @@ import { parseIdentityFile } from '../age/identity-file.ts';
 import { parseRecipient } from '../age/parse-recipient.ts';
 import { parseRecipientsFile } from '../age/recipients-file.ts';
 import type { Identity, Recipient, RequestPassphrase } from '../age/recipient.ts';
+import { asBuffer } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { checkMode } from '../keys/key-file.ts';
+import { looksLikePrivateKey } from '../ssh/private-key.ts';
 import { agePlugins } from './age-plugins.ts';
 import type { CliContext } from './context.ts';
 import { passphraseRequester, type IdentityFlag, type RecipientFlags } from './key-flags.ts';
 import { letSignalsKill } from './ending-signals.ts';
 import { systemError } from './system-error.ts';
+
+/** What is done about a private key that others may read: the commands that stand in for age's go on as age does. */
+export type UnsafeMode = 'refuse' | 'warn';
 
 /** Key files are small. One byte more than any may have is read, so that the parser can say that it is too large. */
 const maxKeyFileBytes = 16 * 1024 * 1024 + 1;
@@ -47,12 +53,13 @@ export function resolveRecipients(
 
 /**
  * The identities that -i and -j name, in their order. Passphrases are asked for only when one of them is really used.
- * @throws bad-key if one cannot be used, failed if a file cannot be read
+ * @throws bad-key if one cannot be used, or if others may read it; failed if a file cannot be read
  */
 export function resolveIdentities(
   flags: readonly IdentityFlag[],
   requestPassphrase: RequestPassphrase,
   context: CliContext,
+  unsafeMode: UnsafeMode = 'refuse',
 ): Identity[] {
   const paths = flags.flatMap((flag) => ('path' in flag ? [flag.path] : []));
   warnOfDuplicates(paths, 'identity file', context);
@@ -60,7 +67,7 @@ export function resolveIdentities(
   return flags.flatMap((flag) => {
     if ('plugin' in flag) return [plugins.identityOf(flag.plugin)];
     const { path } = flag;
-    return parseIdentityFile(readKeyFile(path, 'the identity file', context), {
+    return parseIdentityFile(readIdentityFile(path, unsafeMode, context), {
       name: path === '-' ? 'standard input' : path,
       requestPassphrase,
       plugins,
@@ -91,7 +98,30 @@ function readKeyFile(path: string, what: string, context: CliContext): Uint8Arra
   return letSignalsKill(() => readKeyFileNow(path, what, context));
 }
 
-function readKeyFileNow(path: string, what: string, context: CliContext): Uint8Array {
+function readIdentityFile(path: string, unsafeMode: UnsafeMode, context: CliContext): Uint8Array {
+  const check = (bytes: Uint8Array, fd: number): void => {
+    if (!isPlainSecret(bytes)) return;
+    try {
+      checkMode(path, fstatSync(fd));
+    } catch (error) {
+      if (unsafeMode === 'refuse' || !(error instanceof SalvageError)) throw error;
+      context.terminal.warning(error.message, error.hint);
+    }
+  };
+  return letSignalsKill(() => readKeyFileNow(path, 'the identity file', context, check));
+}
+
+/** A key that opens files by itself, or that only its passphrase keeps from it. What age encrypted may lie about. */
+function isPlainSecret(bytes: Uint8Array): boolean {
+  return looksLikePrivateKey(bytes) || asBuffer(bytes).includes('AGE-SECRET-KEY-');
+}
+
+function readKeyFileNow(
+  path: string,
+  what: string,
+  context: CliContext,
+  check: (bytes: Uint8Array, fd: number) => void = () => {},
+): Uint8Array {
   if (path === '-') {
     context.stdin.claim(what);
     return readUpTo(context.stdin.fd, maxKeyFileBytes, `read ${what} from standard input`);
@@ -104,7 +134,9 @@ function readKeyFileNow(path: string, what: string, context: CliContext): Uint8A
     throw systemError(attempt, cause);
   }
   try {
-    return readUpTo(fd, Math.min(maxKeyFileBytes, sizeOfRegular(fd) ?? maxKeyFileBytes), attempt);
+    const bytes = readUpTo(fd, Math.min(maxKeyFileBytes, sizeOfRegular(fd) ?? maxKeyFileBytes), attempt);
+    check(bytes, fd);
+    return bytes;
   } finally {
     closeSync(fd);
   }

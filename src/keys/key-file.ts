@@ -94,7 +94,8 @@ export function readKeyFile(
   }
 }
 
-function checkMode(path: string, status: Stats): void {
+/** The rule of `readSecretFile`, for who has read the file. @throws bad-key */
+export function checkMode(path: string, status: Stats): void {
   const forbidden = status.uid === process.getuid?.() ? groupAndOthersBits : othersBits;
   if (!status.isFile() || (status.mode & forbidden) === 0) return;
   const mode = (status.mode & 0o7777).toString(8).padStart(4, '0');

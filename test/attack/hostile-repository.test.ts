@@ -178,7 +178,7 @@ describe('a hostile name', () => {
       names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))).map((name) => file(name)),
     );
     await repository.snapshot([]);
-    writeFileSync(sandbox.path('identity'), `${repository.identity.toSecretString()}\n`);
+    sandbox.write('identity', `${repository.identity.toSecretString()}\n`, 0o600);
     writeFileSync(sandbox.path('allowed'), repository.allowedSignersText);
     const common = ['--repo', 'repository', '-i', 'identity', '--allowed-signers', 'allowed'];
     for (const command of [

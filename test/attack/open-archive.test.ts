@@ -146,7 +146,7 @@ describe('hostile and damaged archives', needsPeers, () => {
       const sum = member.subarray(0, 512).reduce((total, byte) => total + byte, 0);
       member.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
       box.write('x.age', await encrypt(Buffer.concat([member, end])));
-      box.write('key', readFileSync(identity));
+      box.write('key', readFileSync(identity), 0o600);
       const { code, stderr } = await box.shell(`
       chmod 755 .; chmod 777 out; chown 65534 key; chmod 400 key; salvage open x.age -i key -C root
       setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ "$(command -v salvage)" open x.age -i key -C out`);

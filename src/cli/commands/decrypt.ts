@@ -42,7 +42,7 @@ export async function decrypt(
   const identities: Identity[] =
     options.identities.length === 0
       ? [new PassphraseOnly(input, requestPassphrase, context.signal)]
-      : refusePassphrases(resolveIdentities(options.identities, requestPassphrase, context), input);
+      : refusePassphrases(resolveIdentities(options.identities, requestPassphrase, context, 'warn'), input);
   await writeResult(
     {
       input,

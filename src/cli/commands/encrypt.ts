@@ -59,6 +59,6 @@ async function chooseRecipients(options: AgeOptions, context: CliContext): Promi
   }
   const requestPassphrase = passphraseRequester(options, context);
   const recipients = resolveRecipients(options, context, requestPassphrase);
-  const identities = resolveIdentities(options.identities, requestPassphrase, context);
+  const identities = resolveIdentities(options.identities, requestPassphrase, context, 'warn');
   return [...recipients, ...(await recipientsOfIdentities(identities))];
 }

@@ -84,7 +84,7 @@ async function convert(input: string | undefined, options: Options, context: Cli
       'Cannot convert an identity file: -pq, which makes new keys, was given as well',
     );
   const requestPassphrase = passphraseRequester(options, context);
-  const identities = resolveIdentities([{ path: input || '-' }], requestPassphrase, context);
+  const identities = resolveIdentities([{ path: input || '-' }], requestPassphrase, context, 'warn');
   const lines = (await recipientsOfIdentities(identities)).map((recipient) => {
     if (recipient instanceof X25519Recipient || recipient instanceof HybridRecipient)
       return `${recipient.toString()}\n`;
