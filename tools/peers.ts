@@ -40,6 +40,7 @@ const packages: Record<string, string> = {
   sqlite3: '/usr/bin/sqlite3',
   systemd: '/usr/bin/systemd-analyze',
   cron: '/usr/bin/crontab',
+  rsyslog: '/usr/sbin/rsyslogd',
   'ansible-core': '/usr/bin/ansible-playbook',
 };
 const azurite = {

@@ -117,7 +117,11 @@ export async function startSmtpReceiver(
           reply(
             [...(tls && !isEncrypted ? ['250-STARTTLS'] : []), '250-AUTH PLAIN', '250 SMTPUTF8'].join('\r\n'),
           );
-        else if (verb === 'STARTTLS' && tls) {
+        else if (verb === 'STARTTLS') {
+          if (!tls) {
+            reply('502 not here');
+            continue;
+          }
           reply('220 go on');
           socket.off('data', take);
           const secure = new TLSSocket(socket, { isServer: true, ...tls });

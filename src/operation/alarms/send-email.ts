@@ -3,7 +3,7 @@ import { randomBytes } from '../../clock/random.ts';
 import { toHex } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { runProgram } from '../program/run-program.ts';
-import { stepText, stepTitle, type StepReport } from '../records/step-report.ts';
+import { firstLine, stepText, stepTitle, type StepReport } from '../records/step-report.ts';
 import type { Email } from './alarm-settings.ts';
 import { AttemptFailed } from './try-again.ts';
 
@@ -86,19 +86,29 @@ async function withinTime(sending: Promise<unknown>, timeoutMs: number, close: (
   }
 }
 
+interface NodemailerError extends Error {
+  readonly code?: string;
+  readonly responseCode?: number;
+}
+
 /** What a server answers may quote what it was sent, a password among it: only the number is told. */
 function smtpFailure(error: unknown): Error {
   if (error instanceof AttemptFailed) return error;
-  const { code = 'unknown', responseCode } = error as { code?: string; responseCode?: number };
-  if (responseCode === undefined)
-    return new AttemptFailed(reasons[code] ?? code, !['EAUTH', 'EENVELOPE', 'ENOAUTH'].includes(code));
+  const { code = 'unknown', responseCode, message } = error as NodemailerError;
+  // The words of Node's sockets, and of TLS: no server has a hand in them.
+  if (code === 'ESOCKET')
+    return new AttemptFailed(`the connection failed (${firstLine(message.split(';', 1)[0]!)})`, true);
+  if (responseCode === undefined || code === 'ETLS')
+    return new AttemptFailed(
+      reasons[code] ?? code,
+      !['EAUTH', 'EENVELOPE', 'ENOAUTH', 'ETLS'].includes(code),
+    );
   const what = code === 'EAUTH' ? 'it does not accept username and password' : 'it refused the mail';
   return new AttemptFailed(`${what} (${responseCode})`, responseCode < 500);
 }
 
 const reasons: Readonly<Record<string, string>> = {
   ETLS: 'it offers no TLS that can be trusted',
-  ESOCKET: 'the connection failed',
   ECONNECTION: 'the connection failed',
   ETIMEDOUT: 'it does not answer',
   EDNS: 'its name cannot be found',
