@@ -63,7 +63,6 @@ async function replaceFirstPack(key: string, namespace: string): Promise<void> {
   const before = listed(1, /^packs/);
   const [other] = listed(2, /^packs/).filter((digest) => !before.includes(digest));
   await record(
-    box,
     key,
     namespace,
     before.map((digest) => [digest, other!] as const),
