@@ -8,6 +8,8 @@ import { createSandbox } from '../support/cli.ts';
 const root = join(import.meta.dirname, '..', '..');
 
 for (const page of [
+  'docs/manual/install.md',
+  'docs/manual/json.md',
   'docs/manual/archives.md',
   'docs/manual/encrypt-and-decrypt.md',
   'docs/manual/keys.md',
