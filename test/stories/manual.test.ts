@@ -18,10 +18,12 @@ for (const page of [
   'docs/manual/back-up.md',
   'docs/manual/keep.md',
   'docs/manual/drill.md',
+  'docs/manual/alarms.md',
   'docs/manual/copy.md',
   'docs/manual/doctor.md',
   'docs/manual/rsync.md',
   'docs/manual/storage-rclone.md',
+  'docs/manual/operate.md',
 ])
   test(`the commands of ${page} work`, async (t) => {
     const text = readFileSync(join(root, page), 'utf8');
