@@ -78,7 +78,8 @@ export interface RequestedHealing {
 /**
  * Reads the requests in a repository, believing those that one of `auditors` has signed: public keys as in a .pub file.
  * Asks storage for nothing if there are none.
- * @throws failed if storage cannot be asked
+ * A request that cannot be read keeps no host from backing up.
+ * @throws failed if storage cannot list
  */
 export async function readHealingRequests(
   storage: Storage,
@@ -106,8 +107,7 @@ export async function readHealingRequests(
         );
       for (const pack of request.packs) packs.add(pack);
     } catch (error) {
-      if (!(error instanceof SalvageError) || error.code === 'failed' || error.code === 'interrupted')
-        throw error;
+      if (!(error instanceof SalvageError) || error.code === 'interrupted') throw error;
       refused.push(error.message);
     }
   }
