@@ -42,7 +42,7 @@ export function configurationError(findings: readonly Finding[], file: string): 
 }
 
 /** The finding with its line, as in `salvage.toml:7:1: …`. */
-export function describeFinding({ place, message, nearest }: Finding): string {
+function describeFinding({ place, message, nearest }: Finding): string {
   const advice = nearest === undefined ? '' : `; did you mean "${nearest}"?`;
   if (!place) return `${message}${advice}`;
   const { file, text, line, column, length } = place;

@@ -95,8 +95,10 @@ async function list(options: Options, context: CliContext): Promise<void> {
       ),
     );
   const place = choose(options, context).find(options.name);
-  if (place === undefined) context.terminal.warning('Nothing starts these runs', 'salvage schedule install');
-  else context.terminal.info(`Started by ${place}`);
+  const { terminal } = context;
+  if (place !== undefined) return terminal.info(`Started by ${place}`);
+  terminal.info('Nothing starts these runs by itself yet');
+  terminal.hint('salvage schedule install');
 }
 
 interface StepTimes {

@@ -4,15 +4,7 @@ import { durationSchema, lineSchema, nameSchema } from './values.ts';
 /** The kinds of steps of a run. */
 export type StepKind = 'backup' | 'pull' | 'copy' | 'verify' | 'forget' | 'prune' | 'drill';
 /** In the order in which a run takes them. */
-export const stepKinds: readonly StepKind[] = [
-  'backup',
-  'pull',
-  'copy',
-  'verify',
-  'forget',
-  'prune',
-  'drill',
-];
+const stepKinds: readonly StepKind[] = ['backup', 'pull', 'copy', 'verify', 'forget', 'prune', 'drill'];
 
 const stepKindSchema = v.picklist(stepKinds, `must be one of ${stepKinds.join(', ')}`);
 
