@@ -17,7 +17,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   doctor: {
     group: 'start',
-    summary: 'try what a storage honours that backups rest on',
+    summary: 'look at keys; try what a storage honours that backups rest on',
     load: () => import('./commands/doctor.ts'),
   },
   keygen: {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SalvageError } from '../errors/salvage-error.ts';
 import {
@@ -6,7 +6,7 @@ import {
   encodeHostConfiguration,
   type HostConfiguration,
 } from '../repository/host-configuration.ts';
-import type { RepositoryId } from '../repository/ids.ts';
+import { isRepositoryId, type RepositoryId } from '../repository/ids.ts';
 
 /** What this host knows of its repositories: one file of mode 0600 for each, by the repository's id. */
 export class HostConfigurations {
@@ -19,6 +19,18 @@ export class HostConfigurations {
 
   pathOf(repository: RepositoryId): string {
     return join(this.#folder, `${repository}.json`);
+  }
+
+  /** The repositories that this host is set up for. */
+  list(): RepositoryId[] {
+    try {
+      return readdirSync(this.#folder)
+        .map((name) => name.replace(/\.json$/, ''))
+        .filter(isRepositoryId);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw failed('list', this.#folder, error);
+    }
   }
 
   /** Undefined if this host is not set up for the repository. @throws usage if the file is not valid; failed */

@@ -49,6 +49,7 @@ export function parseOpensshPrivateKey(blob: Uint8Array, fail: PrivateKeyFailure
   return {
     publicKey,
     encrypted: true,
+    bcryptRounds: rounds,
     async unlock(passphrase = '', signal) {
       if (passphrase === '') throw wrongPassphrase(fail, 'it is encrypted and no passphrase is given');
       const { keyBytes, ivBytes } = cipher;

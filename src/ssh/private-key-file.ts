@@ -14,6 +14,8 @@ export interface PrivateKeyFile {
   /** undefined only for an encrypted PKCS#1 or PKCS#8 file, which hides it. */
   readonly publicKey: PublicKey | undefined;
   readonly encrypted: boolean;
+  /** What a guess at the passphrase costs; undefined if it is not encrypted, or derived by something weaker than bcrypt. */
+  readonly bcryptRounds?: number;
   /**
    * Decrypts and checks the key; this may take seconds, which an aborted signal ends. Throws bad-key; if the passphrase
    * is missing or wrong, `isWrongPassphrase` is true for the error, and another passphrase may be tried.

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { keyPaths } from '../../keys/key-paths.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
+import { DrilledKeys } from '../../operation/drill/drilled-keys.ts';
 import { DrillReports, drillNamespace, type DrillReport } from '../../operation/drill/drill-report.ts';
 import { drill, type DrillResult } from '../../operation/drill/drill.ts';
 import { formatDuration } from '../../ui/duration.ts';
@@ -112,6 +113,7 @@ export async function runDrill(
   const { report, code } = result;
   const reports = new DrillReports(options.reports ?? stateFolder('drills', context));
   await reports.write(report, signer);
+  if (report.passed) rememberKeys(options, flags, report.time, context);
   if (options.json) await context.stdout.write(`${JSON.stringify(report)}\n`);
   describe(report, reports.pathOf(report.repository), context);
   if (code !== undefined)
@@ -121,6 +123,18 @@ export async function runDrill(
       { hint: 'salvage verify -i KEY tells more; do not wait until you need it.' },
     );
   return report;
+}
+
+/** Which of several keys it was that opened the snapshot is not known: only a single one is proved. */
+function rememberKeys(
+  { reports }: DrillFlags,
+  flags: readonly IdentityFlag[],
+  time: string,
+  context: CliContext,
+): void {
+  const [flag] = flags;
+  if (flags.length !== 1 || !flag || !('path' in flag) || flag.path === '-') return;
+  new DrilledKeys(reports ?? stateFolder('drills', context)).add([resolve(flag.path)], time);
 }
 
 function describe(report: DrillReport, path: string, { terminal }: CliContext): void {
