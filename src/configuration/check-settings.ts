@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { nearestName } from '../errors/nearest-name.ts';
+import { templateTrouble } from '../operation/alarms/fill-template.ts';
 import type { Finding } from './finding.ts';
 import { configurationSchema, type Settings } from './schema/configuration-schema.ts';
 import type { SettingsTree } from './settings-tree.ts';
@@ -59,7 +60,7 @@ function keysAt(schema: Shape, path: readonly (string | number)[]): string[] {
 function checkReferences(settings: Settings, tree: SettingsTree): Finding[] {
   const { repositories, jobs, copies, credentials } = settings;
   const findings: Finding[] = [];
-  const find = (path: readonly string[], message: string, nearest?: string): void =>
+  const find = (path: readonly (string | number)[], message: string, nearest?: string): void =>
     void findings.push({ place: tree.placeOf(path), message, nearest });
   const known = Object.keys(repositories);
   const checkRepository = (path: readonly string[], name: string): void => {
@@ -94,6 +95,28 @@ function checkReferences(settings: Settings, tree: SettingsTree): Finding[] {
       find([...path, 'drill'], `a drill needs "identities" in [repositories.${name}]`);
     if (signer !== undefined && repository['allowed-signers'] === undefined)
       find([...path, 'signer'], '"signer" needs "allowed-signers"');
+  }
+  const named = [...Object.keys(jobs), ...Object.keys(copies), ...known];
+  const { hooks, notify } = settings;
+  for (const [group, members] of Object.entries({ hooks, ...notify }))
+    for (const [at, { names = [] }] of members.entries())
+      for (const name of names)
+        if (!named.includes(name)) {
+          const path = group === 'hooks' ? [group, at, 'names'] : ['notify', group, at, 'names'];
+          find(path, `there is no job, copy or repository "${name}"`, nearestName(name, named));
+        }
+  for (const [at, { kind, template }] of notify.webhooks.entries()) {
+    const path = ['notify', 'webhooks', at, 'template'];
+    const trouble = template === undefined ? undefined : templateTrouble(template);
+    if (trouble !== undefined) find(path, `the template cannot be filled in: ${trouble}`);
+    if (template !== undefined && kind !== 'generic') find(path, `"template" does not go with "${kind}"`);
+  }
+  for (const [at, { smtp, username, password }] of notify.emails.entries()) {
+    const path = ['notify', 'emails', at];
+    if (smtp !== undefined && !URL.canParse(smtp)) find([...path, 'smtp'], '"smtp" is no URL');
+    if ((username === undefined) !== (password === undefined))
+      find(path, 'an e-mail must have both of the keys username and password, or neither');
+    if (smtp === undefined && username !== undefined) find([...path, 'username'], '"username" needs "smtp"');
   }
   for (const { path, name } of credentialsIn(settings))
     if (!Object.hasOwn(credentials, name))
