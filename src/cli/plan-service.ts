@@ -34,7 +34,8 @@ export function planService(name: string, configuration: Configuration, context:
     command: [...program(context), 'run', '--scheduled', '--no-progress', '--config', file],
     environment: environment(context),
     schedules: [...schedules],
-    writablePaths: writablePaths(configuration, context),
+    ownFolders: ownFolders(configuration, context),
+    writablePaths: writablePaths(configuration),
     credentials: Object.fromEntries(
       Object.entries(credentials).map(([credential, path]) => [credential, configuration.path(path)]),
     ),
@@ -67,7 +68,19 @@ function environment({ env }: CliContext): Record<string, string> {
   );
 }
 
-function writablePaths(configuration: Configuration, context: CliContext): string[] {
+function ownFolders(configuration: Configuration, context: CliContext): string[] {
+  const makesKeys = Object.values(configuration.settings.repositories).some(
+    ({ retention, drill, 'signing-key': key }) =>
+      (retention && key === undefined) || (drill && drill['signing-key'] === undefined),
+  );
+  return [
+    dirname(runPlaces(configuration, context).folder),
+    cacheRoot(context),
+    ...(makesKeys ? [keyPaths(context.env).folder] : []),
+  ];
+}
+
+function writablePaths(configuration: Configuration): string[] {
   const { repositories, records, notify, service } = configuration.settings;
   const local = Object.keys(repositories)
     .map((name) => repositoryUrl(name, configuration))
@@ -75,20 +88,12 @@ function writablePaths(configuration: Configuration, context: CliContext): strin
     .map((url) => (url.startsWith('file:') ? fileURLToPath(url) : url))
     // What is yet to be made is made in the folder above it.
     .map((path) => (existsSync(path) ? path : dirname(path)));
-  const makesKeys = Object.values(repositories).some(
-    ({ retention, drill, 'signing-key': key }) =>
-      (retention && key === undefined) || (drill && drill['signing-key'] === undefined),
-  );
+  const scratch = Object.values(repositories).flatMap(({ drill }) => drill?.scratch ?? []);
   const files = [records['log-file']?.path, records['metrics-file']].filter((path) => path !== undefined);
   return [
     ...new Set([
-      dirname(runPlaces(configuration, context).folder),
-      cacheRoot(context),
-      ...(makesKeys ? [keyPaths(context.env).folder] : []),
       ...local,
-      ...Object.values(repositories).flatMap(({ drill }) =>
-        drill?.scratch === undefined ? [] : [configuration.path(drill.scratch)],
-      ),
+      ...scratch.map((path) => configuration.path(path)),
       ...files.map((path) => dirname(configuration.path(path))),
       // A local mail program puts messages into its queue.
       ...(notify.emails.some(({ smtp }) => smtp === undefined) ? ['/var/spool'] : []),

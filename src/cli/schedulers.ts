@@ -58,7 +58,7 @@ function systemd(scope: SchedulerScope, { env }: CliContext): Scheduler {
     files,
     install(plan) {
       // What cannot be found when the unit starts stays read only.
-      for (const path of plan.writablePaths.slice(0, 2)) mkdirSync(path, { recursive: true, mode: 0o700 });
+      for (const path of plan.ownFolders) makeFolder(path, 0o700);
       for (const [path, text] of Object.entries(files(plan))) writeWhole(path, text);
       control('daemon-reload');
       control('enable', `${plan.name}.timer`);
@@ -150,9 +150,17 @@ function runProgram(program: string, args: readonly string[], input = ''): void 
     );
 }
 
-function writeWhole(path: string, text: string): void {
+function makeFolder(path: string, mode: number): void {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    mkdirSync(path, { recursive: true, mode });
+  } catch (error) {
+    throw systemError(`make the folder "${path}"`, error);
+  }
+}
+
+function writeWhole(path: string, text: string): void {
+  makeFolder(dirname(path), 0o755);
+  try {
     writeFileSync(path, text, { mode: 0o644 });
   } catch (error) {
     throw systemError(`write "${path}"`, error);

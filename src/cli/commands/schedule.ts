@@ -68,6 +68,8 @@ async function install(options: Options, context: CliContext): Promise<void> {
   chosen.install(plan);
   const { terminal } = context;
   terminal.info(`Installed: ${Object.keys(chosen.files(plan)).join(', ')}`);
+  if (chosen.kind === 'systemd' && chosen.scope === 'user')
+    terminal.hint('loginctl enable-linger has it run also while you are not logged in');
   terminal.hint('salvage run does what is due now; salvage schedule list shows what is next');
 }
 

@@ -9,6 +9,7 @@ const plan: ServicePlan = {
   command: ['/usr/bin/salvage', 'run', '--config', "/etc/100%/it's mine.toml"],
   environment: { HOME: '/root' },
   schedules: ['daily'],
+  ownFolders: [],
   writablePaths: [],
   credentials: {},
   randomizedDelay: 600,

@@ -10,7 +10,9 @@ export interface ServicePlan {
   readonly environment: Readonly<Record<string, string>>;
   /** All times at which something is due, as in ../calendar.ts, each once. */
   readonly schedules: readonly string[];
-  /** What salvage writes to: its own folders, and local repositories. Absolute. */
+  /** Where salvage keeps state, cache and the keys that it makes. Absolute; need not exist. */
+  readonly ownFolders: readonly string[];
+  /** What else is written to: local repositories, and what the configuration names. Absolute. */
   readonly writablePaths: readonly string[];
   /** Absolute paths of files with secrets, by name. */
   readonly credentials: Readonly<Record<string, string>>;

@@ -43,6 +43,8 @@ export function systemdUnits(
     ...plan.schedules.map((schedule) => `OnCalendar=${systemdCalendar(schedule)}`),
     '# What was missed while the machine was off is caught up.',
     'Persistent=true',
+    '# What failed is tried again; where nothing did, there is nothing to do.',
+    'OnUnitInactiveSec=1h',
     `RandomizedDelaySec=${plan.randomizedDelay}`,
     `Unit=${name}.service`,
     '',
@@ -53,14 +55,16 @@ export function systemdUnits(
   return { service: service.join('\n'), timer: timer.join('\n') };
 }
 
-function hardening({ writablePaths }: ServicePlan): string[] {
+function hardening({ ownFolders, writablePaths }: ServicePlan): string[] {
   return [
     '# Everything may be read, for it is to be backed up; nothing may be written but this.',
     'ProtectSystem=strict',
     'ProtectHome=read-only',
-    ...['/tmp', '/var/tmp', ...writablePaths].map((path) => `ReadWritePaths=${quote(`-${path}`)}`),
-    '# To read what belongs to others, and to give back to them what a drill restores.',
-    'CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SETUID CAP_SETGID CAP_SYS_NICE CAP_KILL',
+    ...['/tmp', '/var/tmp', ...ownFolders, ...writablePaths].map(
+      (path) => `ReadWritePaths=${quote(`-${path}`)}`,
+    ),
+    '# To read what belongs to others, to give back to them what a drill restores, and for runuser(1) in commands.',
+    'CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SETUID CAP_SETGID CAP_SYS_NICE CAP_SYS_RESOURCE CAP_AUDIT_WRITE CAP_KILL',
     'ProtectKernelTunables=true',
     'ProtectKernelModules=true',
     'ProtectKernelLogs=true',
