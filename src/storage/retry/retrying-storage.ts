@@ -1,14 +1,7 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
-import type {
-  ByteRange,
-  CreateResult,
-  ObjectLock,
-  ObjectStat,
-  ObjectVersions,
-  Storage,
-  StorageCapabilities,
-} from '../storage.ts';
+import type { StagedObject } from '../staged-object.ts';
+import { StorageDecorator } from '../storage-decorator.ts';
+import type { ByteRange, CreateResult, ObjectStat, Storage } from '../storage.ts';
 import { findTransient } from '../transient-error.ts';
 import { Backoff, retry, type RetrySettings } from './backoff.ts';
 import { ObjectEnds } from './object-ends.ts';
@@ -23,46 +16,28 @@ import { ObjectEnds } from './object-ends.ts';
  * - `createFromStream`: repeated only while nothing of the body has been taken, for bytes that are gone cannot be sent
  *   again; after a failure behind the body's end storage is looked at as for `create`. A storage that can go on with an
  *   upload over a new connection does so by itself.
+ * - `versions` and `objectLock` change nothing that could not be changed twice: they ask again by themselves.
  */
-export class RetryingStorage implements Storage {
-  readonly #inner: Storage;
+export class RetryingStorage extends StorageDecorator {
   readonly #settings: RetrySettings;
 
   constructor(inner: Storage, settings: RetrySettings) {
-    this.#inner = inner;
+    super(inner);
     this.#settings = settings;
   }
 
-  get description(): string {
-    return this.#inner.description;
-  }
-
-  get capabilities(): StorageCapabilities {
-    return this.#inner.capabilities;
-  }
-
-  get stageSpec(): StageSpec {
-    return this.#inner.stageSpec;
-  }
-
-  /** What it asks for changes nothing that could not be changed twice: it asks again by itself. */
-  get versions(): ObjectVersions | undefined {
-    return this.#inner.versions;
-  }
-
-  /** As `versions`. */
-  get objectLock(): ObjectLock | undefined {
-    return this.#inner.objectLock;
-  }
-
-  async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
+  override async create(
+    name: string,
+    body: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
     const backoff = new Backoff(this.#settings);
     let isUncertain = false;
     for (;;) {
       try {
-        if (isUncertain && (await this.#inner.stat(name, signal)))
+        if (isUncertain && (await this.inner.stat(name, signal)))
           return await this.#whose(name, body, signal);
-        const result = await this.#inner.create(name, body, signal);
+        const result = await this.inner.create(name, body, signal);
         return result === 'exists' && isUncertain ? await this.#whose(name, body, signal) : result;
       } catch (error) {
         isUncertain = true;
@@ -71,7 +46,7 @@ export class RetryingStorage implements Storage {
     }
   }
 
-  async createFromStream(
+  override async createFromStream(
     name: string,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
@@ -80,11 +55,11 @@ export class RetryingStorage implements Storage {
     const noted = new NotedStream(body);
     for (;;) {
       try {
-        return await this.#inner.createFromStream(name, noted, signal);
+        return await this.inner.createFromStream(name, noted, signal);
       } catch (error) {
         if (noted.isUntouched) await backoff.wait(error, signal);
         else if (noted.isAtEnd && findTransient(error)) {
-          const isStored = await this.#retry(() => noted.ends.areIn(this.#inner, name, signal), signal);
+          const isStored = await this.#retry(() => noted.ends.areIn(this.inner, name, signal), signal);
           if (isStored) return 'created';
           throw error;
         } else throw error;
@@ -92,30 +67,34 @@ export class RetryingStorage implements Storage {
     }
   }
 
-  async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
+  override async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     // A staged file is used up by the first attempt.
-    if (staged.content.kind === 'file') return await this.#inner.createStaged(staged, signal);
+    if (staged.content.kind === 'file') return await this.inner.createStaged(staged, signal);
     return await this.create(staged.name, staged.content.parts, signal);
   }
 
-  async settle(signal?: AbortSignal): Promise<void> {
-    await this.#retry(() => this.#inner.settle(signal), signal);
+  override async settle(signal?: AbortSignal): Promise<void> {
+    await this.#retry(() => this.inner.settle(signal), signal);
   }
 
-  async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    return await this.#retry(() => this.#inner.read(name, range, signal), signal);
+  override async read(
+    name: string,
+    range?: ByteRange,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    return await this.#retry(() => this.inner.read(name, range, signal), signal);
   }
 
-  async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
-    return await this.#retry(() => this.#inner.stat(name, signal), signal);
+  override async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
+    return await this.#retry(() => this.inner.stat(name, signal), signal);
   }
 
-  async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
+  override async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
     const backoff = new Backoff(this.#settings);
     let last = '';
     for (;;) {
       try {
-        for await (const object of this.#inner.list(prefix, signal)) {
+        for await (const object of this.inner.list(prefix, signal)) {
           if (object.name <= last) continue;
           last = object.name;
           backoff.reset();
@@ -128,12 +107,12 @@ export class RetryingStorage implements Storage {
     }
   }
 
-  async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
+  override async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
     const backoff = new Backoff(this.#settings);
     let isUncertain = false;
     for (;;) {
       try {
-        const result = await this.#inner.remove(name, signal);
+        const result = await this.inner.remove(name, signal);
         return isUncertain ? 'removed' : result;
       } catch (error) {
         isUncertain = true;
@@ -142,15 +121,11 @@ export class RetryingStorage implements Storage {
     }
   }
 
-  async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
+  override async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
     return await this.#retry(
-      async () => (await this.#inner.removeUnfinished?.(untouchedMs, signal)) ?? 0,
+      async () => (await this.inner.removeUnfinished?.(untouchedMs, signal)) ?? 0,
       signal,
     );
-  }
-
-  async close(): Promise<void> {
-    await this.#inner.close();
   }
 
   async #retry<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -160,7 +135,7 @@ export class RetryingStorage implements Storage {
   /** Decides who stored the object that an attempt of unknown outcome left behind, or met. */
   async #whose(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
     try {
-      return (await ObjectEnds.of(body).areIn(this.#inner, name, signal)) ? 'created' : 'exists';
+      return (await ObjectEnds.of(body).areIn(this.inner, name, signal)) ? 'created' : 'exists';
     } catch (error) {
       // An account that may write and not read: nothing can be known, and 'exists' claims the least.
       if (error instanceof SalvageError && !findTransient(error) && !signal?.aborted) return 'exists';
