@@ -5,7 +5,7 @@ import type { Clock } from '../../clock/clock.ts';
 import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
-import { RequestSlots } from '../s3/request-slots.ts';
+import { RequestSlots } from '../request-slots.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
 import { RcloneClient } from './rclone-client.ts';

@@ -4,7 +4,7 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { isObjectName } from '../object-name.ts';
 import { retry, type RetrySettings } from '../retry/backoff.ts';
 import type { Retention } from '../storage.ts';
-import { RequestSlots } from './request-slots.ts';
+import { RequestSlots } from '../request-slots.ts';
 import { describeFailure, failureName, noObjectLock } from './s3-failure.ts';
 import type { S3Place } from './s3-place.ts';
 

@@ -29,7 +29,7 @@ import {
   type CreateRequest,
   type ReadRequest,
 } from './messages.ts';
-import { RequestSlots } from './request-slots.ts';
+import { RequestSlots } from '../request-slots.ts';
 import { bytesPerName, type Served, type ServeQuota } from './served.ts';
 
 /** How long a client may be silent, in milliseconds. */

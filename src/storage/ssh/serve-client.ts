@@ -25,7 +25,7 @@ import {
 import { isObjectName } from '../object-name.ts';
 import type { CreateResult, ObjectStat } from '../storage.ts';
 import { TransientError } from '../transient-error.ts';
-import { RequestSlots } from '../serve/request-slots.ts';
+import { RequestSlots } from '../request-slots.ts';
 
 /** Two streams of bytes to a server, whatever carries them. */
 export interface ServeChannel {

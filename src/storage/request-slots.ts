@@ -1,4 +1,4 @@
-/** So many at a time, first come, first served. */
+/** How many requests are under way at a time. First come, first served. */
 export class RequestSlots {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -35,5 +35,15 @@ export class RequestSlots {
     const next = this.#waiting.shift();
     if (next) next();
     else this.#free++;
+  }
+
+  /** Does the work with a slot taken. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.take(signal);
+    try {
+      return await work();
+    } finally {
+      this.give();
+    }
   }
 }
