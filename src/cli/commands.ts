@@ -177,7 +177,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   status: {
     group: 'operations',
-    summary: 'show all repositories below a place: age, soundness, drill',
+    summary: 'show the state of repositories: age, size, soundness, last drill, what is due',
     load: () => import('./commands/status.ts'),
   },
   completion: {

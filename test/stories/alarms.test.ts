@@ -179,6 +179,44 @@ command = "touch failed"
   assert.match(left.stderr, /warning: A hook failed \(on after, backup of web\): it ended with exit code 5/);
 });
 
+test('an interrupted run clears up and says so', async (t) => {
+  const box = createSandbox(t);
+  const http = await startHttpReceiver(t);
+  await makeHost(
+    box,
+    `
+[jobs.dump]
+command = "touch begun; sleep 1000"
+as = "dump.sql"
+
+[[hooks]]
+on = ["after"]
+names = ["dump"]
+command = "echo $SALVAGE_CODE > ended"
+
+[[notify.pings]]
+url = "${http.url}"
+`,
+  );
+  const { code } = await box.salvage(['run', 'dump', '--config', 'salvage.toml'], {
+    onStart(child) {
+      const watch = setInterval(() => {
+        if (!existsSync(box.path('begun'))) return;
+        clearInterval(watch);
+        // A second one would kill it.
+        child.kill('SIGTERM');
+      }, 20);
+      child.once('exit', () => clearInterval(watch));
+    },
+  });
+  assert.equal(code, 143);
+  assert.equal(box.read('ended').toString(), 'interrupted\n');
+  assert.deepEqual(
+    http.requests.map(({ path }) => path),
+    ['/start', '/fail'],
+  );
+});
+
 test('status tells of every repository of the configuration, and monitoring gets its answer', async (t) => {
   const box = createSandbox(t);
   await makeHost(box, '');

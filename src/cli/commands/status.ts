@@ -54,7 +54,10 @@ export function register(program: Command, context: CliContext): void {
   addConfigurationFlag(program);
   program
     .option('--root <url>', 'every repository below this place: a path or URL as for --repo')
-    .option('--repo <url>', 'this repository (default: those of the configuration)');
+    .option(
+      '--repo <url>',
+      'this repository (default: $SALVAGE_REPOSITORY unless there is --config; then those of the configuration)',
+    );
   addSignerFlags(program);
   addKeeperFlag(program);
   program
@@ -105,7 +108,9 @@ async function examine(
   options: Options,
   context: CliContext,
 ): Promise<{ readonly reports: RepositoryReport[]; readonly configuration: Configuration | undefined }> {
-  const { root, repo, maxAge } = options;
+  const { root, config, maxAge } = options;
+  const repo =
+    options.repo ?? (root === undefined && config === undefined ? namedByEnvironment(context) : undefined);
   if (root !== undefined && repo !== undefined)
     throw new SalvageError('usage', 'Cannot look at --root and --repo at once');
   const maxAgeMs = maxAge === undefined ? undefined : parseDuration(maxAge, '--max-age');
@@ -139,6 +144,11 @@ async function examine(
     };
   });
   return { reports, configuration };
+}
+
+/** Empty counts as unset. */
+function namedByEnvironment({ env }: CliContext): string | undefined {
+  return env['SALVAGE_REPOSITORY'] || undefined;
 }
 
 async function examineMembers(
