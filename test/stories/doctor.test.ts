@@ -27,7 +27,6 @@ test('a folder is fit, and as empty afterwards as before', async (t) => {
     readdirSync(box.path('repo')).filter((name) => name !== '.incoming'),
     [],
   );
-  assert.equal((await box.salvage(['doctor'])).code, 2);
 });
 
 test('a storage that keeps nothing is not recommended', async (t) => {
@@ -62,3 +61,44 @@ test(
     assert.match(stderr, /may only add/);
   },
 );
+
+test('keys are looked at without a repository: what they are, what keeps them, when they were last tried', async (t) => {
+  const box = createSandbox(t);
+  const nothing = await box.salvage(['doctor']);
+  assert.equal(nothing.code, 0, nothing.stderr);
+  assert.match(nothing.stderr, /salvage quickstart DIR makes keys/);
+  const { code, stderr } = await box.shell(`mkdir src && echo content > src/file
+    ssh-keygen -q -t ed25519 -a 3 -N passphrase -f weak; ssh-keygen -q -t rsa -b 2048 -N '' -f short
+    salvage keygen --pq -o pq.key 2> pq.txt; salvage keygen -o key 2> key.txt; salvage keygen -y key > key.pub
+    echo passphrase > passphrase; salvage encrypt -p --passphrase-file passphrase -o kept.age key
+    salvage init -q --repo repo -R key.pub --name host > allowed
+    salvage backup -q --repo repo src
+    salvage drill -q --repo repo -i key --allowed-signers allowed`);
+  assert.equal(code, 0, stderr);
+  const flags = ['weak', 'short', 'pq.key', 'kept.age', 'gone'].flatMap((key) => ['-i', key]);
+  const looked = await box.salvage(['doctor', ...flags]);
+  assert.equal(looked.code, 0, looked.stderr);
+  const table = looked.stdout.toString();
+  const row = (name: string): string => table.split('\n').find((line) => line.includes(`/${name} `)) ?? '';
+  assert.match(row('signing-key'), /signs snapshots +ssh-ed25519 +Ed25519, 128 bits +- +none +0600 +-$/);
+  assert.match(row('key'), /restores +X25519 +X25519, 128 bits +no +none +0600 +\d{4}-\d\d-\d\d$/);
+  assert.match(row('weak'), /ssh-ed25519 .* by anybody +bcrypt, 3 rounds +0600 +never$/);
+  assert.match(row('short'), /ssh-rsa +RSA, 2048 bits +by anybody +none/);
+  assert.match(row('pq.key'), /post-quantum hybrid +ML-KEM-768 .* no +none/);
+  assert.match(row('kept.age'), /age identity, encrypted .* scrypt, 2\^18 /);
+  assert.match(row('gone'), /unusable/);
+  assert.match(looked.stderr, /weak: Its passphrase is cheap to guess\. Run: ssh-keygen -p -a 256/);
+  assert.match(looked.stderr, /short: RSA keys of 2048 bits are too short/);
+  assert.doesNotMatch(table + looked.stderr, /AGE-SECRET-KEY/);
+
+  await box.shell('chmod 640 key');
+  const unsafe = await box.salvage(['doctor', '--json']);
+  assert.equal(unsafe.code, 1);
+  assert.match(unsafe.stderr, /chmod 600 ".*\/key"/);
+  const keys = unsafe.stdout
+    .toString()
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { mode: string });
+  assert.ok(keys.some(({ mode }) => mode === '0640'));
+});

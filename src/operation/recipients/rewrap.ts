@@ -223,7 +223,10 @@ class Rewrapping {
     return seed;
   }
 
-  /** Each object once, those of the oldest snapshot first. */
+  /**
+   * Each object once, those of the oldest snapshot first; every root.age at the end, since a run that takes this one up may
+   * have no other key than this one, and must open one.
+   */
   #listedIn(snapshots: readonly SignedSnapshot[]): ListedObject[] {
     const objects = new Map<ObjectDigest, ListedObject>();
     const add = (
@@ -240,7 +243,8 @@ class Rewrapping {
       for (const digest of indexes) add('index', indexName(digest), digest, signed);
       add('root', snapshotFileName(signed.id, 'root.age'), root, signed);
     }
-    return [...objects.values()];
+    const all = [...objects.values()];
+    return [...all.filter(({ kind }) => kind !== 'root'), ...all.filter(({ kind }) => kind === 'root')];
   }
 
   #sizeOf({ kind, name, digest }: ListedObject): number {
