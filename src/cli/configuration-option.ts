@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Configuration } from '../configuration/configuration.ts';
@@ -20,9 +20,21 @@ export function addConfigurationFlag(program: Command): void {
   );
 }
 
-/** @throws as `Configuration.load` */
+/** Warns if others could have written it, for it says what commands are run. @throws as `Configuration.load` */
 export function loadConfiguration(flag: ConfigurationFlag, context: CliContext): Configuration {
-  return Configuration.load(configurationPath(flag, context), context.env);
+  const configuration = Configuration.load(configurationPath(flag, context), context.env);
+  for (const file of [configuration.file, ...configuration.included])
+    if (isOthers(file))
+      context.terminal.warning(
+        `Others can write "${file}", and so have commands run as you`,
+        `chmod go-w "${file}", or chown it`,
+      );
+  return configuration;
+}
+
+function isOthers(file: string): boolean {
+  const { uid, mode } = statSync(file);
+  return (mode & 0o002) !== 0 || (uid !== 0 && uid !== process.getuid?.());
 }
 
 function configurationPath({ config }: ConfigurationFlag, { env }: CliContext): string {

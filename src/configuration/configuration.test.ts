@@ -97,6 +97,7 @@ test('names that refer to nothing, and keys that exclude each other', (t) => {
     ['[jobs.a]\nrepository = "mian"\npaths = ["/a"]', /no \[repositories\.mian\]; did you mean "main"\?/],
     ['[jobs.a]\npaths = ["/a"]\ncommand = "x"\nas = "y"', /must have one of the keys paths, command, pull/],
     ['[jobs.a]\nschedule = "daily"', /must have one of the keys/],
+    ['[jobs.a]\npaths = ["~/a"]', /"jobs\.a\.paths\.0" must be a path; .* "~" is not known/],
     ['[jobs.a]\ncommand = "x"', /both of the keys command and as/],
     ['[jobs.a]\ncommand = "x"\nas = "y"\nexclude = ["z"]', /"exclude" does not go with "command"/],
     ['[jobs.a]\npull = "web"\ntags = ["z"]', /"tags" does not go with "pull"/],

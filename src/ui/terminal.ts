@@ -68,10 +68,12 @@ export class Terminal {
     return this.#settings.verbose === true;
   }
 
-  /** One line about what was done or comes next. Silent with -q. */
-  info(message: string): void {
+  /** One line about what was done or comes next, and one about what to do then. Silent with -q. */
+  info(message: string, hint?: string): void {
     this.#listener?.('info', message);
-    if (!this.quiet) this.#line(escapeForTerminal(message));
+    if (this.quiet) return;
+    this.#line(escapeForTerminal(message));
+    if (hint !== undefined) this.hint(hint);
   }
 
   /** One line for somebody who has to do something now, such as touching a key: shown even with -q. */

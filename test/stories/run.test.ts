@@ -254,6 +254,9 @@ test('the configuration is found among the keys, and by SALVAGE_CONFIG', async (
   assert.equal(JSON.parse(own.stdout.toString()).settings.repositories.main.url, '/srv/own');
   const given = await box.salvage(['config', 'check', '--json'], { env: { SALVAGE_CONFIG: 'salvage.toml' } });
   assert.equal(JSON.parse(given.stdout.toString()).steps.length, 7);
+  chmodSync(box.path('salvage.toml'), 0o666);
+  const open = await box.salvage(['config', 'check', '--config', 'salvage.toml']);
+  assert.match(open.stderr, /warning: Others can write "[^"]*salvage\.toml"/);
   const schema = await box.salvage(['config', 'schema']);
   assert.equal(JSON.parse(schema.stdout.toString()).title, 'salvage.toml');
 });

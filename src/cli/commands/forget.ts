@@ -86,8 +86,8 @@ export async function runForget(options: ForgetFlags, context: CliContext): Prom
   if (options.dryRun) terminal.info(`Would forget ${count(going.length)}, and keep the rest`);
   else {
     await executeForget(plan, forgetting);
-    terminal.info(`Forgot ${count(going.length)}, and kept ${plan.decisions.length - going.length}`);
-    if (going.length > 0) terminal.hint('salvage prune frees the room that only they needed');
+    const hint = going.length > 0 ? 'salvage prune frees the room that only they needed' : undefined;
+    terminal.info(`Forgot ${count(going.length)}, and kept ${plan.decisions.length - going.length}`, hint);
   }
   if (plan.untrusted.length > 0)
     throw new SalvageError(

@@ -76,9 +76,9 @@ function report(result: PruneResult, dryRun: boolean, { terminal }: CliContext):
   if (released > 0) terminal.info(`${did('Released', 'release')} ${released} that are needed again`);
   if (marked.objects > 0) terminal.info(`${did('Marked', 'mark')} ${describe(marked)} for removal`);
   if (waiting.objects > 0) terminal.info(`${describe(waiting)} marked before: the grace time is not over`);
-  if (removableFrom) terminal.hint(`run prune again after ${removableFrom.toISOString()}`);
   if (removed.objects + marked.objects + waiting.objects === 0) terminal.info('There is nothing to remove');
-  terminal.info(`${describe(kept)} in all are in the repository`);
+  const hint = removableFrom && `run prune again after ${removableFrom.toISOString()}`;
+  terminal.info(`${describe(kept)} in all are in the repository`, hint);
 }
 
 function describe({ objects, bytes }: ObjectCount): string {

@@ -113,7 +113,7 @@ const drillSchema = v.strictObject({
 
 export const repositorySchema: v.GenericSchema<unknown, RepositorySettings> = v.strictObject({
   url: v.pipe(
-    lineSchema,
+    pathSchema,
     v.description(
       'A path, file:///path, ssh://user@host/, sftp://user@host/path, s3://bucket/prefix or rclone:remote:path.',
     ),

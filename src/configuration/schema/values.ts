@@ -11,7 +11,11 @@ export const lineSchema: v.GenericSchema<string> = v.pipe(
 
 /** A file or folder: absolute, or seen from the folder of the configuration. */
 export const pathSchema: v.GenericSchema<string> = v.pipe(
-  lineSchema,
+  v.string('must be text'),
+  v.regex(
+    /^[^~\n\r\0][^\n\r\0]{0,4095}$/,
+    'must be a path; it is not a shell that reads it, so "~" is not known',
+  ),
   v.description('A path: absolute, or seen from the folder of salvage.toml.'),
 );
 
