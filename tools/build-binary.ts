@@ -14,17 +14,17 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { inject } from 'postject';
-import { bundle, dist, root } from './bundle.ts';
+import { bundle, dist, root, type BundleFiles } from './bundle.ts';
 
 /** The name by which Node finds what was put into it, and the mark that it flips; node:sea's documentation has both. */
 const resource = 'NODE_SEA_BLOB';
 const sentinelFuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
-export async function buildBinary(file: string): Promise<void> {
+/** Makes the executable out of a bundle. */
+export async function buildBinary(file: string, bundled: string, files: BundleFiles): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), 'salvage-build-'));
   try {
-    const [program, ...assets] = await bundle(join(work, 'bundle'));
-    const paths = assets.map((name) => [name, join(work, 'bundle', name)] as const);
+    const [program, ...assets] = files;
     const { platform, arch } = process;
     const koffi = join(
       root,
@@ -32,21 +32,21 @@ export async function buildBinary(file: string): Promise<void> {
     );
     const blob = join(work, 'blob');
     const configuration = {
-      main: join(work, 'bundle', program),
+      // Relative, for it is the name of the file in stack traces.
+      main: program,
       output: blob,
       disableExperimentalSEAWarning: true,
       useCodeCache: true,
       // NODE_OPTIONS are for the Node programs of this machine; nobody can know that this is one.
       execArgvExtension: 'none',
-      assets: Object.fromEntries([...paths, ['koffi.node', koffi]]),
+      assets: { ...Object.fromEntries(assets.map((name) => [name, name])), 'koffi.node': koffi },
     };
     writeFileSync(join(work, 'sea.json'), JSON.stringify(configuration));
     const { status, stderr } = spawnSync(
       process.execPath,
-      ['--experimental-sea-config', join(work, 'sea.json')],
-      {
-        encoding: 'utf8',
-      },
+      // With a seed, the same bundle gives the same code cache, and the same executable.
+      ['--random-seed=1', '--experimental-sea-config', join(work, 'sea.json')],
+      { cwd: bundled, encoding: 'utf8' },
     );
     if (status !== 0) throw new Error(`Node could not prepare the executable: ${stderr}`);
     mkdirSync(dirname(file), { recursive: true });
@@ -86,6 +86,11 @@ export function binaryName(): string {
 
 if (import.meta.main) {
   const file = resolve(process.argv[2] ?? join(dist, binaryName()));
-  await buildBinary(file);
+  const work = mkdtempSync(join(tmpdir(), 'salvage-build-'));
+  try {
+    await buildBinary(file, work, await bundle(work));
+  } finally {
+    rmSync(work, { recursive: true });
+  }
   console.log(file);
 }

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { bundle, dist, root } from './bundle.ts';
+import { bundle, dist, root, type BundleFiles } from './bundle.ts';
 
 interface PackageJson {
   readonly name: string;
@@ -23,13 +23,14 @@ interface PackageJson {
   readonly dependencies: Readonly<Record<string, string>>;
 }
 
-/** Returns the path of the tarball. */
-export async function buildPackage(folder: string): Promise<string> {
+/** Makes the package out of a bundle. Returns the path of its tarball. */
+export function buildPackage(folder: string, bundled: string, [program, ...assets]: BundleFiles): string {
   const work = mkdtempSync(join(tmpdir(), 'salvage-build-'));
   try {
-    const [program] = await bundle(join(work, 'lib'));
+    mkdirSync(join(work, 'lib'));
+    for (const name of assets) copyFileSync(join(bundled, name), join(work, 'lib', name));
     const start = join(work, 'lib', program);
-    writeFileSync(start, `#!/usr/bin/env node\n${readFileSync(start, 'utf8')}`);
+    writeFileSync(start, `#!/usr/bin/env node\n${readFileSync(join(bundled, program), 'utf8')}`);
     chmodSync(start, 0o755);
     for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'])
       copyFileSync(join(root, name), join(work, name));
@@ -77,4 +78,11 @@ export function pack(folder: string, into: string): string {
   return (JSON.parse(stdout) as [{ filename: string }])[0].filename;
 }
 
-if (import.meta.main) console.log(await buildPackage(resolve(process.argv[2] ?? dist)));
+if (import.meta.main) {
+  const work = mkdtempSync(join(tmpdir(), 'salvage-build-'));
+  try {
+    console.log(buildPackage(resolve(process.argv[2] ?? dist), work, await bundle(work)));
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+}

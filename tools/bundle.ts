@@ -1,13 +1,16 @@
 // Bundles the program into CommonJS files without dependencies but Node: salvage.cjs, one file for each worker thread and each
 // large package, and the files that the source reads from beside itself. The single executable and the npm package are both
 // made of them. Nothing is minified: what runs with a user's rights should be readable.
-import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 
 export const root: string = join(import.meta.dirname, '..');
 export const dist: string = join(root, 'dist');
+
+/** What the licences of the libraries ask for: their texts go where their code goes. */
+export const licencesName = 'THIRD-PARTY-LICENSES.txt';
 
 /** Kept out of the main file, which starts in two thirds of the time without it. */
 const largePackages = ['@aws-sdk/client-s3'];
@@ -16,8 +19,10 @@ const bundleUrl = 'salvage:///';
 /** What `src/bundle/` loads otherwise: the assets that it names are none. */
 const notScanned = ['src/bundle/', 'src/cli/plugin-program.ts'];
 
+export type BundleFiles = readonly [program: string, ...assets: string[]];
+
 /** Fills `folder` anew. Returns the names of its files: the program first, then the assets. */
-export async function bundle(folder: string): Promise<[program: string, ...assets: string[]]> {
+export async function bundle(folder: string): Promise<BundleFiles> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const found = assetsOfSource();
@@ -55,11 +60,13 @@ export async function bundle(folder: string): Promise<[program: string, ...asset
   });
   refuseNeeds([own.metafile, large.metafile]);
   for (const file of copied) copyFileSync(join(root, file), join(folder, basename(file)));
+  writeFileSync(join(folder, licencesName), licencesOf([own.metafile, large.metafile]));
   return [
     'salvage.cjs',
     ...workers.map((file) => `${basename(file, '.ts')}.cjs`),
     ...largePackages.map(assetOf),
     ...copied.map((file) => basename(file)),
+    licencesName,
   ];
 }
 
@@ -105,4 +112,19 @@ function refuseNeeds(metafiles: readonly Metafile[]): void {
     .filter(({ path, external }) => external === true && !isBuiltin(path))
     .map(({ path }) => path);
   if (needs.length > 0) throw new Error(`the bundle would need ${needs.join(', ')} when it runs`);
+}
+
+function licencesOf(metafiles: readonly Metafile[]): string {
+  const bundled = metafiles
+    .flatMap(({ inputs }) => Object.keys(inputs))
+    .flatMap((path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []);
+  const texts = [...new Set([...bundled, 'node_modules/koffi'])].toSorted().map((folder) => {
+    const { name, version, license } = JSON.parse(
+      readFileSync(join(root, folder, 'package.json'), 'utf8'),
+    ) as Record<'name' | 'version' | 'license', string>;
+    const files = globSync(['LICEN[CS]E*', 'NOTICE*'], { cwd: join(root, folder) }).toSorted();
+    const text = files.map((file) => readFileSync(join(root, folder, file), 'utf8').trim()).join('\n\n');
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  });
+  return texts.join(`\n${'='.repeat(80)}\n\n`);
 }

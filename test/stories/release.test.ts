@@ -11,18 +11,49 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { suite, test } from 'node:test';
-import { binaryName, buildBinary } from '../../tools/build-binary.ts';
-import { buildPackage, pack } from '../../tools/build-package.ts';
+import { after, suite, test } from 'node:test';
+import { binaryName } from '../../tools/build-binary.ts';
+import { pack } from '../../tools/build-package.ts';
+import { makeRelease } from '../../tools/release.ts';
 import { createSandbox } from '../support/cli.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const nativePackage = join(root, `node_modules/@koromix/koffi-${process.platform}-${process.arch}`);
 
+const box = createSandbox({ after });
+const release = box.path('release');
+const key = box.path('release-key');
+await box.program('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+const names = await makeRelease(release, key);
+const salvage = join(release, binaryName());
+
+test('a release has everything, in a signed list', async () => {
+  const [tarball = ''] = names.filter((name) => name.endsWith('.tgz'));
+  assert.deepEqual(
+    names,
+    [
+      binaryName(),
+      `${binaryName()}.cdx.json`,
+      tarball,
+      'SHA256SUMS',
+      'SHA256SUMS.sig',
+      'THIRD-PARTY-LICENSES.txt',
+    ].toSorted(),
+  );
+  const sums = await box.program('sha256sum', ['-c', 'SHA256SUMS'], { cwd: 'release' });
+  assert.equal(sums.stdout.toString().match(/: OK$/gm)?.length, 4, sums.stderr);
+  box.write('signers', `release@example.org ${box.read('release-key.pub').toString()}`);
+  const verify = ['-Y', 'verify', '-n', 'salvage-release', '-I', 'release@example.org', '-f', 'signers'];
+  const checked = await box.program('ssh-keygen', [...verify, '-s', 'release/SHA256SUMS.sig'], {
+    stdin: box.read('release/SHA256SUMS'),
+  });
+  assert.equal(checked.code, 0, checked.stderr);
+  const licences = box.read('release/THIRD-PARTY-LICENSES.txt').toString();
+  for (const name of ['@aws-sdk/client-s3', 'commander', 'koffi', 'valibot'])
+    assert.match(licences, new RegExp(`^${name} \\d+\\.`, 'm'));
+});
+
 suite('the single executable', async () => {
-  const box = createSandbox(await import('node:test'));
-  const salvage = box.path('programs', binaryName());
-  await buildBinary(salvage);
   mkdirSync(box.path('bin'));
   for (const name of ['sh', 'cat', 'tar', 'ssh-keygen', 'ls', 'sha256sum'])
     symlinkSync(await which(name), box.path('bin', name));
@@ -110,7 +141,10 @@ suite('the single executable', async () => {
 
 test('the npm package works in a clean folder, without scripts', async (t) => {
   const box = createSandbox(t);
-  const tarball = await buildPackage(box.folder);
+  const tarball = join(
+    release,
+    names.find((name) => name.endsWith('.tgz'))!,
+  );
   const native = join(box.folder, pack(nativePackage, box.folder));
   box.write('clean/package.json', '{"private": true}');
   const inside = { cwd: 'clean', env: { PATH: `${dirname(process.execPath)}:${process.env['PATH']}` } };
