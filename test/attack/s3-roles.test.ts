@@ -210,6 +210,16 @@ suite('roles of an S3 bucket', needsPeers, () => {
     await refused('keeper', 'remove repository.json', new DeleteObjectCommand({ Bucket, Key }));
   });
 
+  test('an auditor stores requests for healing and nothing else, and the host reads them', async () => {
+    const Key = 'web-1/healing/20261123T000000Z-00000000.json';
+    await clients.auditor.send(new PutObjectCommand({ Bucket, Key, Body: 'please' }));
+    const { Body } = await clients.host.send(new GetObjectCommand({ Bucket, Key }));
+    assert.equal(await Body!.transformToString(), 'please');
+    await refused('restorer', 'ask for healing', new PutObjectCommand({ Bucket, Key, Body: 'x' }));
+    const pack = `web-1/packs/aa/${'a'.repeat(64)}.age`;
+    await refused('auditor', 'store a pack', new PutObjectCommand({ Bucket, Key: pack, Body: 'x' }));
+  });
+
   test('whoever holds the keys of host and keeper hides and overwrites all, and all is restored', async () => {
     const { Contents = [] } = await owner.send(new ListObjectsV2Command({ Bucket, Prefix: 'web-1/' }));
     for (const { Key } of Contents) {

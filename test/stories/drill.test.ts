@@ -59,6 +59,19 @@ test('a drill restores, checks, signs a report, and leaves nothing in clear', as
   await box.shell(`cd "$XDG_STATE_HOME/salvage/drills"
     echo "restorer $(cat "$XDG_CONFIG_HOME/salvage/restorer-key.pub")" > allowed
     ssh-keygen -Y verify -f allowed -I restorer -n salvage-drill -s *.json.sig < *.json`);
+
+  const known = `cat allowed; echo "restorer namespaces=\\"salvage-drill\\" $(cat "$XDG_CONFIG_HOME/salvage/restorer-key.pub")"`;
+  await box.shell(`{ ${known}; } > both; ssh-keygen -q -t ed25519 -N '' -f other
+    { cat allowed; echo "restorer namespaces=\\"salvage-drill\\" $(cat other.pub)"; } > others`);
+  const statusBy = async (list: string): Promise<RunResult> =>
+    await box.salvage(['status', '--root', 'fleet', '--allowed-signers', list]);
+  assert.equal((await statusBy('both')).code, 0);
+  const stranger = await statusBy('others');
+  assert.match(stranger.stdout.toString(), / NOT TRUSTED\n$/);
+  await box.shell(`sed -i 's/"allFiles": 30/"allFiles": 31/' "$XDG_STATE_HOME"/salvage/drills/*.json`);
+  const changed = await statusBy('allowed');
+  assert.match(changed.stdout.toString(), / NOT TRUSTED\n$/);
+  assert.equal(changed.code, 13, changed.stderr);
 });
 
 test('a drill that fails says so, in its report, its exit code and status', async (t) => {
