@@ -68,7 +68,11 @@ describe('the Ansible role', needsPeers, () => {
               },
               salvage_extra: '[records]\njournal = false',
             },
-            hosts: Object.fromEntries(hosts.map((name) => [name, machine(name)])),
+            hosts: {
+              'web-1': machine('web-1'),
+              // A keeper that removes nothing, and sees to the rest once a month.
+              'db-1': { ...machine('db-1'), salvage_retention: {}, salvage_verify: { schedule: 'monthly' } },
+            },
           },
         },
       },
