@@ -23,7 +23,7 @@ export async function postRequest(
   } catch (error) {
     signal?.throwIfAborted();
     if (limit.aborted) throw new AttemptFailed(`no answer within ${timeoutMs / 1000} seconds`, true);
-    throw new AttemptFailed(reasonOf(error), true);
+    throw reasonOf(error);
   }
   // Nothing that it says is of use, and it could be long.
   await response.body?.cancel().catch(() => {});
@@ -39,9 +39,14 @@ export async function postRequest(
   );
 }
 
-/** "fetch failed" says nothing; its cause does, and names host and port at most. */
-function reasonOf(error: unknown): string {
-  const { cause = error } = error as { cause?: unknown };
+/**
+ * "fetch failed" says nothing; its cause does, and names host and port at most. Without a cause the request itself is not
+ * possible, and the message quotes what is wrong: a token, for example.
+ */
+function reasonOf(error: unknown): AttemptFailed {
+  const { cause } = error as { readonly cause?: unknown };
+  if (!(cause instanceof Error))
+    return new AttemptFailed('a header holds a character that cannot stand there', false);
   const { code, message } = cause as NodeJS.ErrnoException;
-  return typeof code === 'string' ? code : message;
+  return new AttemptFailed(typeof code === 'string' ? code : message, true);
 }

@@ -197,12 +197,13 @@ test('a broken alarm is reported without its secrets, and the others are given',
       webhook(url, { url: () => Promise.reject(new SalvageError('failed', 'Cannot read "url.txt": gone')) }),
       webhook(url, { url: () => Promise.reject(new TypeError('SECRET')) }),
       webhook(url, { headers: { 'x-bad': 'ä€SECRET' } }),
+      webhook(url, { token: secret('SECRET\u0001SECRET') }),
       webhook(`${url}/good`),
     ],
     pings: [ping(`http://127.0.0.1:${port}/SECRET`)],
   };
   const troubles = await sendAlarms(settings(broken), makeStepReport(), surroundings);
-  assert.equal(troubles.length, 7);
+  assert.equal(troubles.length, 8);
   assert.ok(!troubles.join('\n').includes('SECRET'), troubles.join('\n'));
   assert.match(troubles[0]!, /^The alarm by ping was not given by 127\.0\.0\.1:\d+: ECONNREFUSED$/);
   assert.ok(troubles.some((trouble) => trouble.endsWith('Cannot read "url.txt": gone')));

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { constants } from 'node:os';
 
 export interface ProgramCall {
@@ -9,6 +9,8 @@ export interface ProgramCall {
   readonly input: string | Uint8Array;
   /** It is ended when it takes longer, with all that it has started. */
   readonly timeoutMs: number;
+  /** Between the request to end and the order. Default: five seconds. */
+  readonly graceMs?: number;
 }
 
 export interface ProgramResult {
@@ -20,8 +22,6 @@ export interface ProgramResult {
 
 /** What is kept of the output. */
 const mostOutputBytes = 16 * 1024;
-/** Between the request to end and the order. */
-const graceMs = 5000;
 /** A program that it has left running may hold the pipes for ever. */
 const lingerMs = 500;
 
@@ -31,8 +31,13 @@ const lingerMs = 500;
  */
 export async function runProgram(call: ProgramCall, signal?: AbortSignal): Promise<ProgramResult> {
   signal?.throwIfAborted();
-  const { program, args, env, input, timeoutMs } = call;
-  const child = spawn(program, args, { env, detached: true, stdio: 'pipe' });
+  const { program, args, env, input, timeoutMs, graceMs = 5000 } = call;
+  let child: ChildProcessWithoutNullStreams;
+  try {
+    child = spawn(program, args, { env, detached: true, stdio: 'pipe' });
+  } catch (error) {
+    return { trouble: `could not be started: ${(error as Error).message}`, output: '' };
+  }
   const kept = keepOutput(child);
   // A program that reads nothing closes the pipe: its exit code tells, not this.
   child.stdin.on('error', () => {});
