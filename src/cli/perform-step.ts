@@ -38,13 +38,11 @@ export async function performStep(
   context.terminal.listen((level, message) => void (level === 'info' ? told : warnings).push(message));
   try {
     const result = await runCommandOf(step, configuration, own);
-    const { snapshot, head, ...rest } = result as Record<string, unknown>;
-    const newest = snapshot ?? (head as { snapshot?: unknown } | null | undefined)?.snapshot;
     return {
       message: told.join('; ') || `${step.kind} is done`,
       isIncomplete,
-      snapshot: typeof newest === 'string' ? newest : undefined,
-      numbers: numbersIn(rest),
+      snapshot: newestSnapshot(result),
+      numbers: numbersIn(result),
     };
   } finally {
     context.terminal.listen(undefined);
@@ -73,8 +71,12 @@ async function runCommandOf(step: Step, configuration: Configuration, context: C
     }
     case 'pull': {
       const { runPull } = await import('./commands/pull.ts');
-      const { pull, arguments: args = [] } = jobs[step.name]!;
-      const flags = { ...place, ...signerFlags(repository, configuration) };
+      const { pull, arguments: args = [], 'ssh-command': sshCommand } = jobs[step.name]!;
+      const flags = {
+        ...place,
+        ...(sshCommand !== undefined && { sshCommand }),
+        ...signerFlags(repository, configuration),
+      };
       return await runPull(pull!, args, flags, context);
     }
     case 'copy': {
@@ -239,7 +241,15 @@ function defined<T extends object>(members: T): Defined<T> {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
-function numbersIn(result: Readonly<Record<string, unknown>>): Record<string, number> {
+/** Backups and drills have one snapshot, verify has a head, copies and pulls have lists. */
+function newestSnapshot(result: object): string | undefined {
+  const { snapshot, snapshots, head } = result as Readonly<Record<string, unknown>>;
+  const last: unknown = snapshot ?? head ?? (Array.isArray(snapshots) ? snapshots.at(-1) : undefined);
+  const id = typeof last === 'object' && last !== null && 'snapshot' in last ? last.snapshot : last;
+  return typeof id === 'string' ? id : undefined;
+}
+
+function numbersIn(result: object): Record<string, number> {
   return Object.fromEntries(
     Object.entries(result).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
   );

@@ -125,12 +125,12 @@ function checkReferences(settings: Settings, tree: SettingsTree): Finding[] {
 }
 
 const always = new Set(['repository', 'schedule']);
+const forPull = new Set(['pull', 'arguments', 'ssh-command']);
 const forAllBackups = new Set(['tags', 'labels', 'paranoid', 'memory', 'threads', 'limit-upload']);
 
 function fitting(kind: 'paths' | 'command' | 'pull' | undefined, key: string): boolean {
   if (kind === undefined || always.has(key)) return true;
-  if (kind === 'pull') return key === 'pull' || key === 'arguments';
-  if (key === 'pull' || key === 'arguments') return false;
+  if (kind === 'pull' || forPull.has(key)) return kind === 'pull' && forPull.has(key);
   return kind === 'paths' || key === kind || key === 'as' || forAllBackups.has(key);
 }
 

@@ -327,12 +327,26 @@ suite('storage over SSH', needsPeers, () => {
     assert.equal(again.code, 0, again.stderr);
     assert.match(again.stderr, /2 unchanged files/);
 
+    box.write(
+      'salvage.toml',
+      `[repositories.web-1]
+       url = "repo"
+       allowed-signers = "allowed"
+       signer = "web-1"
+       [jobs.web-1]
+       pull = "${target}"
+       ssh-command = "${tied.sshCommand}"`,
+    );
+    const run = await box.salvage(['run', '--config', 'salvage.toml', '--json']);
+    assert.equal(run.code, 0, run.stderr);
+    assert.match(run.stdout.toString(), /"id":"pull:web-1",.*"snapshot":"00000003-/);
+
     // A host whose key is not the one that the keeper knows.
     box.write('wrong', `web-1 ${readFileSync(box.path('other.pub'), 'utf8')}`);
     const forged = await box.salvage([...pull, '--allowed-signers', 'wrong', '--signer', 'web-1']);
     assert.equal(forged.code, 13, forged.stderr);
     const { stdout: signed } = await box.shell('ls repo/snapshots/*/SHA256SUMS.sig | wc -l');
-    assert.equal(signed.toString().trim(), '2');
+    assert.equal(signed.toString().trim(), '3');
 
     const absent = await box.salvage([
       'pull',

@@ -21,6 +21,7 @@ export interface JobSettings {
   readonly as?: string | undefined;
   readonly pull?: string | undefined;
   readonly arguments?: readonly string[] | undefined;
+  readonly 'ssh-command'?: string | undefined;
   readonly exclude?: readonly string[] | undefined;
   readonly 'exclude-from'?: readonly string[] | undefined;
   readonly 'exclude-caches'?: boolean | undefined;
@@ -77,6 +78,9 @@ export const jobSchema: v.GenericSchema<unknown, JobSettings> = v.strictObject({
   ),
   arguments: v.optional(
     v.pipe(linesSchema, v.description('With pull: paths and options for the backup on the host.')),
+  ),
+  'ssh-command': v.optional(
+    v.pipe(lineSchema, v.description('With pull: the ssh program with its arguments.')),
   ),
   exclude: v.optional(v.pipe(linesSchema, v.description('Patterns as in gitignore(5).'))),
   'exclude-from': v.optional(pathsSchema),
