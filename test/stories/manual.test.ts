@@ -13,6 +13,7 @@ for (const page of [
   'docs/manual/archives.md',
   'docs/manual/encrypt-and-decrypt.md',
   'docs/manual/keys.md',
+  'docs/manual/recipients.md',
   'docs/manual/restore.md',
   'docs/manual/verify.md',
   'docs/manual/back-up.md',

@@ -114,6 +114,13 @@ test(
     const verified = await run(box, 'verify', ...reading, '--read-data', '-i', 'new.key');
     assert.match(verified.stderr, /Clean/);
 
+    // A new copy takes the new objects along, and the records.
+    await run(box, 'copy', 'repo', 'copied', '--allowed-signers', 'allowed');
+    assert.match(
+      (await run(box, 'verify', '--repo', 'copied', ...reading.slice(2), '-i', 'new.key')).stderr,
+      /Clean/,
+    );
+
     // What the old key opens goes: packs, index object and root.age of the first snapshot.
     await box.shell(`mkdir away
     for name in $(sed -n 's/^[0-9a-f]*  //p' repo/snapshots/00000001*/SHA256SUMS | grep '[.]age$'); do mv "repo/$name" away/; done`);

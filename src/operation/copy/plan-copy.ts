@@ -1,11 +1,5 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
-import {
-  sequenceOf,
-  type ObjectDigest,
-  type PackId,
-  type RepositoryId,
-  type SnapshotId,
-} from '../../repository/ids.ts';
+import { sequenceOf, type ObjectDigest, type RepositoryId, type SnapshotId } from '../../repository/ids.ts';
 import {
   indexName,
   packName,
@@ -32,6 +26,7 @@ import {
   type SignedSnapshot,
   type TrustedSigners,
 } from '../reading/signed-snapshot.ts';
+import { mapRewrapped, type RewrapMap } from '../reading/rewrapped-objects.ts';
 import { checkChain, type ChainLink } from '../verify/check-chain.ts';
 import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
 import { takeInventory, type Inventory } from './inventory.ts';
@@ -160,6 +155,8 @@ class Planner {
   readonly #theirs: Inventory;
   readonly #objects = new Map<string, PlannedObject>();
   readonly #lost = new Set<string>();
+  /** What stands for objects, by the records that the target has or is about to have. */
+  #rewrapped: RewrapMap = new Map();
 
   constructor(
     options: PlanOptions,
@@ -190,6 +187,9 @@ class Planner {
       if ((id === newest || !this.#looksWhole(id)) && !(await this.#isWhole(id))) pending.add(id);
     // What the newest common snapshot needs is known from here anyway; of the older ones only if that is asked for.
     const read = selected.filter((id) => repair || id === newest || pending.has(id));
+    // Where there are snapshots the target has a keeper of its own, and its own records.
+    const records = shard || this.#theirs.committed.length > 0 ? [] : here;
+    this.#rewrapped = mapRewrapped([...there, ...records].map(({ record }) => record));
     const snapshots: PlannedSnapshot[] = [];
     const links: ChainLink[] = [];
     let time = new Date(0);
@@ -215,7 +215,7 @@ class Planner {
       snapshots,
       present: selected.length - pending.size,
       marks,
-      records: shard || this.#theirs.committed.length > 0 ? [] : here.map(({ id }) => id),
+      records: records.map(({ id }) => id),
     };
   }
 
@@ -329,12 +329,23 @@ class Planner {
 
   #need({ id, checksums }: SignedSnapshot, shard: Shard | undefined): void {
     for (const pack of checksums.packs)
-      if (!shard || isInShard(pack, shard)) this.#needObject(packName(pack), pack, id);
+      if (!shard || isInShard(pack, shard)) this.#needEither(pack, packName, id);
     if (shard) return;
-    for (const index of checksums.indexes) this.#needObject(indexName(index), index, id);
+    for (const index of checksums.indexes) this.#needEither(index, indexName, id);
+    const root = this.#rewrapped.get(checksums.root);
+    if (root !== undefined) this.#needObject(packName(root), root, id);
   }
 
-  #needObject(name: string, digest: PackId, snapshot: SnapshotId): void {
+  /** The object, and what stands for it if it was rewrapped; then it itself may be gone. */
+  #needEither(digest: ObjectDigest, nameOf: (digest: ObjectDigest) => string, snapshot: SnapshotId): void {
+    const other = this.#rewrapped.get(digest);
+    if (other !== undefined) this.#needObject(nameOf(other), other, snapshot);
+    const isGone = !this.#ours.sizes.has(nameOf(digest)) && !this.#options.source.versions;
+    if (other !== undefined && isGone && this.#ours.sizes.has(nameOf(other))) return;
+    this.#needObject(nameOf(digest), digest, snapshot);
+  }
+
+  #needObject(name: string, digest: ObjectDigest, snapshot: SnapshotId): void {
     if (this.#objects.has(name) || this.#lost.has(name)) return;
     const sizeBytes = this.#ours.sizes.get(name);
     const present = this.#theirs.sizes.get(name);
