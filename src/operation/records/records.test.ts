@@ -125,7 +125,7 @@ test('a place that cannot be written to is named, and the others are written to'
   );
   assert.equal(troubles.length, 2);
   assert.match(troubles[0]!, /^The record was not written to syslog at ".*\/file": nobody listens there$/);
-  assert.match(troubles[1]!, /salvage\.prom": it is gone$/);
+  assert.match(troubles[1]!, /salvage\.prom": there is no such file or folder$/);
   const line = JSON.parse(readFileSync(logFile.path, 'utf8')) as Record<string, unknown>;
   assert.equal(line['outcome'], 'failure');
 });

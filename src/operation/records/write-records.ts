@@ -44,9 +44,7 @@ export async function writeRecords(
     try {
       await write();
     } catch (error) {
-      troubles.push(
-        `The record was not written to ${what}: ${listeners[errorCode(error)] ?? stateOf(error)}`,
-      );
+      troubles.push(`The record was not written to ${what}: ${reasons[errorCode(error)] ?? stateOf(error)}`);
     }
   };
   if (journal !== undefined)
@@ -68,9 +66,10 @@ export async function writeRecords(
   return troubles;
 }
 
-const listeners: Readonly<Record<string, string>> = {
+const reasons: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nobody listens there',
   EAGAIN: 'its queue is full',
+  ENOENT: 'there is no such file or folder',
 };
 
 async function send(socket: string, datagram: Uint8Array, sleep: Sleep): Promise<void> {
