@@ -19,7 +19,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type TrustedSigners } from '../reading/document-signature.ts';
 import { readRequired } from '../reading/read-object.ts';
 
-export const healingNamespace = 'salvage-healing';
+const healingNamespace = 'salvage-healing';
 
 /** A host looks at so many, the newest first: whoever may create objects could store any number. */
 const mostRequests = 256;
