@@ -25,7 +25,7 @@ describe('the Ansible role', needsPeers, () => {
     sandbox.write('salvage-executable', `#!/bin/sh\nexec '${salvage}' "$@"\n`, 0o755);
     await ok(`salvage keygen -q -o key.txt && salvage keygen -y key.txt > key.pub
       for host in ${hosts.join(' ')}; do mkdir -p $host-data "$host"; echo "of $host" > "$host-data/ünï 🗝 'x'"; done
-      mkdir keeper`);
+      mkdir keeper && mkdir -p cron/keeper cron/web-1 cron/db-1`);
     writeInventory(await ok(`ssh-keyscan -t ed25519 -p ${sshd.port} ${sshd.host} | cut -d ' ' -f 2-`));
   });
   after(async () => {
@@ -48,6 +48,7 @@ describe('the Ansible role', needsPeers, () => {
           salvage_binary: sandbox.path('salvage-executable'),
           salvage_recipients: [sandbox.read('key.pub').toString().trim()],
           salvage_keeper_user: userInfo().username,
+          salvage_cron_folder: sandbox.path('cron/{{ inventory_hostname }}'),
           salvage_environment: { HOME: '{{ salvage_root }}/root' },
         },
         children: {
@@ -99,7 +100,8 @@ describe('the Ansible role', needsPeers, () => {
     const found = changes(await play('--check', '--diff', '--limit', 'keeper,web-1'));
     assert.deepEqual(Object.keys(found).toSorted(), ['keeper', 'web-1']);
     for (const count of Object.values(found)) assert.ok(count > 0);
-    for (const name of ['keeper', ...hosts]) assert.deepEqual(readdirSync(sandbox.path(name)), []);
+    for (const name of ['keeper', ...hosts, 'cron/keeper', 'cron/web-1'])
+      assert.deepEqual(readdirSync(sandbox.path(name)), []);
   });
 
   test('a first run sets everything up, and what it set up works', async () => {
@@ -119,7 +121,7 @@ describe('the Ansible role', needsPeers, () => {
     const names = await ok(`ls keeper/srv/backups/*/snapshots`);
     assert.equal([...names.matchAll(/^\d{8}-/gm)].length, 4);
     // The line of cron, as cron would have sh run it.
-    const [line] = /^\S+ \* \* \* \* .*$/m.exec(sandbox.read('keeper/etc/cron.d/salvage').toString()) ?? [];
+    const [line] = /^\S+ \* \* \* \* .*$/m.exec(sandbox.read('cron/keeper/salvage').toString()) ?? [];
     await ok(line!.split(' ').slice(6).join(' '), { XDG_STATE_HOME: sandbox.path('keeper/state') });
     await ok(`salvage restore 1 --repo keeper/srv/backups/web-1 -i key.txt --allowed-signers ${trusted} --signer web-1 --target restored
       diff -r web-1-data restored/${sandbox.folder}/web-1-data`);
