@@ -13,7 +13,7 @@ export const dist: string = join(root, 'dist');
 export const licencesName = 'THIRD-PARTY-LICENSES.txt';
 
 /** Kept out of the main file, which starts in two thirds of the time without it. */
-const largePackages = ['@aws-sdk/client-s3'];
+const largePackages = ['@aws-sdk/client-s3', 'nodemailer'];
 /** What stands for import.meta.url: src/bundle/read-asset.ts finds the files that are named relative to it. */
 const bundleUrl = 'salvage:///';
 /** What `src/bundle/` loads otherwise: the assets that it names are none. */
