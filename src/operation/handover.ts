@@ -25,7 +25,7 @@ import { checkDocumentSignature, type TrustedSigners } from './reading/document-
 import { readRequired } from './reading/read-object.ts';
 import { snapshotNamespace } from './reading/signed-snapshot.ts';
 
-export const handoverNamespace = 'salvage-handover';
+const handoverNamespace = 'salvage-handover';
 
 /** Nobody has reason to rotate a key so often: what is more is somebody else's. */
 const mostHandovers = 64;

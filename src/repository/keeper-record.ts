@@ -76,7 +76,7 @@ export type KeeperRecord = {
 /** So many objects may stand in one record: what is more waits for the next. */
 export const mostObjectsInRecord = 250_000;
 /** A pair of digests takes more room than one. */
-export const mostRewrappedInRecord = 200_000;
+const mostRewrappedInRecord = 200_000;
 /** Of each kind of list that is short: open records, snapshots. */
 const mostListed = 65_536;
 

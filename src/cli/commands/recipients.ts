@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { describeRecipient } from '../../age/describe-recipient.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { keyPaths } from '../../keys/key-paths.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
+import { makeSigningKey } from '../../keys/make-signing-key.ts';
 import { rewrapNamespace } from '../../operation/keeper/keeper-records.ts';
 import { KeeperSession } from '../../operation/keeper/keeper-session.ts';
 import { readRepositoryJson } from '../../operation/open-repository.ts';
@@ -18,7 +20,6 @@ import { formatSize } from '../../ui/size.ts';
 import { formatTable } from '../../ui/table.ts';
 import { agePlugins } from '../age-plugins.ts';
 import type { CliContext } from '../context.ts';
-import { ensureSigningKey } from '../ensure-signing-key.ts';
 import {
   addIdentityFlags,
   addPassphraseFlags,
@@ -269,9 +270,7 @@ async function rewrapObjects(call: Call): Promise<void> {
   const keeper = readTrustedKeeper(options, context);
   const principal = keeper?.principal ?? options.keeper ?? 'keeper';
   const signer = await loadSigner(
-    options.signingKey === undefined
-      ? await ensureSigningKey(keyPaths(context.env).restorerKey, principal, rewrapNamespace, context)
-      : resolve(options.signingKey),
+    options.signingKey === undefined ? await ensureRestorerKey(context) : resolve(options.signingKey),
     { requestPassphrase, agentSocket: context.env['SSH_AUTH_SOCK'] },
   );
   using session = await KeeperSession.open({
@@ -320,6 +319,15 @@ async function rewrapObjects(call: Call): Promise<void> {
       `Cannot rewrap everything: ${result.troubles} ${result.troubles === 1 ? 'thing is' : 'things are'} damaged or not to be trusted, each named above`,
       { hint: 'salvage verify tells more. What could be rewrapped is, and is recorded.' },
     );
+}
+
+/** The key of salvage for restorers, made if there is none. What verifiers need of it is told at the end. */
+async function ensureRestorerKey({ env, terminal }: CliContext): Promise<string> {
+  const { restorerKey: path } = keyPaths(env);
+  if (existsSync(path) || existsSync(`${path}.pub`)) return path;
+  await makeSigningKey(path, { comment: 'salvage restorer' });
+  terminal.info(`Made the restorer's signing key "${path}"`);
+  return path;
 }
 
 /** Those that are named; on the host itself, those that it encrypts to. */
