@@ -59,6 +59,8 @@ export interface StandardInput {
 export interface StandardOutput {
   readonly fd: 1;
   readonly isTerminal: boolean;
+  /** Width of the terminal as it is now; Infinity where there is none: programs read all of it. */
+  columns(): number;
   /**
    * Writes all of it before it resolves. Text from outside must have gone through escapeForTerminal.
    * A reader that has gone away (EPIPE) ends the program quietly.

@@ -29,7 +29,7 @@ export async function performStep(
   const atEnd: (() => Promise<void>)[] = [];
   const own: CliContext = {
     ...context,
-    stdout: { fd: 1, isTerminal: false, write: () => Promise.resolve() },
+    stdout: { fd: 1, isTerminal: false, columns: () => Infinity, write: () => Promise.resolve() },
     atEnd: (work) => void atEnd.push(work),
     incomplete: () => {
       isIncomplete = true;

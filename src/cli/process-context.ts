@@ -57,7 +57,12 @@ export function createProcessContext(): ProcessContext {
         stdinPurpose = purpose;
       },
     },
-    stdout: { fd: 1, isTerminal: isatty(1), write: writeOutput },
+    stdout: {
+      fd: 1,
+      isTerminal: isatty(1),
+      columns: () => (isatty(1) ? process.stdout.columns || 80 : Infinity),
+      write: writeOutput,
+    },
     atEnd: (work) => {
       atEnd.push(work);
     },

@@ -197,7 +197,7 @@ function report(
   { terminal }: CliContext,
 ): void {
   const parts = [
-    `Restored ${files} files (${formatSize(bytes)}), ${directories} folders and ${others} others of snapshot ${snapshot}`,
+    `Restored ${count(files, 'file')} (${formatSize(bytes)}), ${count(directories, 'folder')} and ${count(others, 'other')} of snapshot ${snapshot}`,
     `in ${formatDuration(durationMs)}`,
     ...(kept > 0 ? [`; ${kept} were right already or are kept`] : []),
     ...(checked > 0 ? [`; ${checked} files read again and found right`] : []),
@@ -253,4 +253,8 @@ function parseNumber(text: string, flag: string, least: number, most: number): n
   if (number < least || number > most)
     throw new SalvageError('usage', `Cannot use ${flag} ${text}: give a number from ${least} to ${most}`);
   return number;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -43,7 +43,9 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
   }
   if (!options.json)
     await context.stdout.write(
-      rows.length === 0 ? 'No snapshots yet.\n' : formatTable(columns(opened !== undefined), rows),
+      rows.length === 0
+        ? 'No snapshots yet.\n'
+        : formatTable(columns(opened !== undefined), rows, context.stdout.columns()),
     );
   if (removed > 0)
     context.terminal.warning(
@@ -58,9 +60,10 @@ async function run(options: Options, flags: readonly IdentityFlag[], context: Cl
 
 function columns(opened: boolean): Column[] {
   const known: Column[] = [
-    { title: 'NUMBER', align: 'right' },
+    // The id begins with both.
+    { title: 'NUMBER', align: 'right', isSpare: true },
     { title: 'ID' },
-    { title: 'TIME' },
+    { title: 'TIME', isSpare: true },
     { title: 'SIZE', align: 'right' },
     { title: 'STORED', align: 'right' },
     { title: 'SIGNATURE' },
