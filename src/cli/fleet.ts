@@ -37,7 +37,12 @@ const atOnce = 4;
 export async function checkFleet(flags: FleetFlags, readShare: number, context: CliContext): Promise<void> {
   const heads = rememberedHeads(flags, context);
   const members = await findMembers(flags, heads, context);
-  const findings = await examineFleet(members, { heads, readShare }, context);
+  const findings = await examineFleet(
+    members,
+    { heads, readShare },
+    (message) => context.terminal.warning(message),
+    context.signal,
+  );
   const now = context.clock.now();
   if (flags.json)
     for (const finding of findings)
@@ -54,19 +59,20 @@ export async function checkFleet(flags: FleetFlags, readShare: number, context: 
   throwWorst(findings.map(codeOf));
 }
 
-/** Verifies them, and tells what is found on the terminal. */
+/** Verifies them, and tells what is found by `warn`. */
 export async function examineFleet(
   members: readonly FleetMember[],
   options: Omit<FleetOptions, 'atOnce'>,
-  { terminal, signal }: CliContext,
+  warn: (message: string) => void,
+  signal: AbortSignal,
 ): Promise<FleetFinding[]> {
   return await verifyFleet(
     members,
     { ...options, atOnce },
     {
-      onTrouble: (name, { message }) => terminal.warning(`${name}: ${message}`),
+      onTrouble: (name, { message }) => warn(`${name}: ${message}`),
       onDone({ name, error }) {
-        if (error) terminal.warning(`${name}: ${error.message}`);
+        if (error) warn(`${name}: ${error.message}`);
       },
     },
     signal,

@@ -264,6 +264,7 @@ test('status tells of every repository of the configuration, and monitoring gets
   const forged = await status('--nagios');
   assert.equal(forged.code, 2);
   assert.match(forged.stdout.toString(), /^SALVAGE CRITICAL: .*damaged, missing or forged/);
+  assert.equal(forged.stderr, '');
   assert.equal((await status()).code, 13);
   rmSync(box.path('backups'), { recursive: true });
   assert.equal((await status('--nagios')).code, 2);

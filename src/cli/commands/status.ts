@@ -5,8 +5,7 @@ import type { Configuration } from '../../configuration/configuration.ts';
 import { planSteps, type Step } from '../../configuration/plan-steps.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { drillNamespace, DrillReports, type Drilled } from '../../operation/drill/drill-report.ts';
-import type { FleetFinding, FleetMember } from '../../operation/fleet/verify-fleet.ts';
-import type { RememberedHeads } from '../../operation/verify/remembered-heads.ts';
+import type { FleetMember } from '../../operation/fleet/verify-fleet.ts';
 import type { AllowedSigner } from '../../ssh/allowed-signers.ts';
 import { matchesPatternList } from '../../ssh/pattern-list.ts';
 import { isLocalUrl } from '../../storage/open-storage.ts';
@@ -127,7 +126,13 @@ async function examine(
   const delayMs = configuration
     ? parseDuration(configuration.settings.service['randomized-delay'], 'randomized-delay')
     : 0;
-  const findings = await examineMembers(members, heads, context);
+  const findings = await examineFleet(
+    members,
+    { heads, readShare: 0, measureAt: context.clock.now() },
+    // Programs that ask on behalf of monitoring take a word on standard error for a failure of theirs.
+    (message) => options.nagios || context.terminal.warning(message),
+    context.signal,
+  );
   const now = context.clock.now();
   const reports = findings.map((finding, at): RepositoryReport => {
     const own = steps.filter(({ repository }) => repository === finding.name);
@@ -149,14 +154,6 @@ async function examine(
 /** Empty counts as unset. */
 function namedByEnvironment({ env }: CliContext): string | undefined {
   return env['SALVAGE_REPOSITORY'] || undefined;
-}
-
-async function examineMembers(
-  members: readonly FleetMember[],
-  heads: RememberedHeads,
-  context: CliContext,
-): Promise<FleetFinding[]> {
-  return await examineFleet(members, { heads, readShare: 0, measureAt: context.clock.now() }, context);
 }
 
 /** Only who is listed for just that may sign reports of drills: a host that may sign anything is no restorer. */
