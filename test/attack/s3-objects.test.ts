@@ -85,16 +85,18 @@ suite('objects in a bucket', needsPeers, () => {
     await attacker.overwrite(other!, () => first!);
     await attacker.remove(indexName(index));
     const { troubles } = await attacked.verify();
-    assert.deepEqual(troubles.map(({ kind, object }) => [object, kind]).toSorted(), [
-      ...[
+    assert.deepEqual(
+      new Map(troubles.map(({ kind, object }) => [object, kind])),
+      new Map([
         [changed, 'changed-object'],
         [cut, 'truncated-object'],
         [removed, 'missing-object'],
         [one, 'swapped-object'],
         [other, 'swapped-object'],
         [indexName(index), 'missing-object'],
-      ].toSorted(),
-    ]);
+      ]),
+    );
+    assert.equal(troubles.length, 6);
   });
 
   bucketAttack('an old state is played back', 'plain', async (attacked) => {
@@ -127,12 +129,12 @@ suite('objects in a bucket', needsPeers, () => {
       const { id, contentPacks, index } = await attacked.repository.snapshot([someFile('a')]);
       for (const name of [packName(contentPacks[0]!), indexName(index), snapshotFileName(id, 'root.age')])
         await attacker.remove(name);
-      await attacked.finds(
-        Array.from(
-          { length: 3 },
-          () => ['superseded-object', /" was removed at .*older version/] as const,
-        ).map(([kind, words]) => [kind, words]),
-      );
+      const words = /" was removed at .*older version/;
+      await attacked.finds([
+        ['superseded-object', words],
+        ['superseded-object', words],
+        ['superseded-object', words],
+      ]);
       assert.deepEqual(await contentOf(attacked, id, 'a'), someFile('a').content);
     },
   );
