@@ -69,7 +69,7 @@ async function run(names: readonly string[], options: Options, context: CliConte
   const events = new JsonEvents(options.json ?? false, context);
   const surroundings = new StepSurroundings(configuration, state, context);
   let failures = 0;
-  const result = await runSteps(
+  const reports = await runSteps(
     steps.map((step) => runnable(step, configuration, context)),
     {
       host: hostname(),
@@ -88,10 +88,8 @@ async function run(names: readonly string[], options: Options, context: CliConte
           // What was not really tried stays due.
           if (report.code !== 'interrupted' && report.code !== 'busy') remember(id, report, state, context);
           await surroundings.end(report);
-        },
-        onSkip({ id }, reason) {
-          terminal.warning(`${id} was left out: ${reason}`);
-          events.emit('skip', { id, reason });
+          // An interrupted run ends without a summary; a reader that has gone away shows at the end.
+          await events.drain().catch(() => {});
         },
         onBug: (error) => terminal.error(error),
       },
@@ -99,14 +97,13 @@ async function run(names: readonly string[], options: Options, context: CliConte
       signal,
     },
   );
-  const { reports, skipped } = result;
-  await events.end({ steps: reports.length, failures, skipped });
+  await events.end({ steps: reports.length, failures });
   if (steps.length === 0) terminal.info('Nothing is due');
-  const worst = worstCode(result);
+  const worst = worstCode(reports);
   if (worst !== undefined)
     throw new SalvageError(
       worst,
-      `Cannot call the run good: of ${steps.length} ${steps.length === 1 ? 'step' : 'steps'} ${failures} failed and ${skipped} had to wait, each named above`,
+      `Cannot call the run good: ${failures} of ${steps.length} ${steps.length === 1 ? 'step' : 'steps'} failed, each named above`,
       { hint: 'salvage run NAME tries one of them again.' },
     );
   if (reports.some(({ outcome }) => outcome === 'warning')) context.incomplete();

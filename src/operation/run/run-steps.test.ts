@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../clock/clock.ts';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
-import type { StepKind } from '../records/step-report.ts';
-import { runSteps, worstCode, type RunnableStep, type RunOptions, type RunResult } from './run-steps.ts';
+import type { StepKind, StepReport } from '../records/step-report.ts';
+import { runSteps, worstCode, type RunnableStep, type RunOptions } from './run-steps.ts';
 
 interface Told {
-  readonly result: RunResult;
+  readonly result: readonly StepReport[];
   /** What happened, in order. */
   readonly lines: readonly string[];
 }
@@ -37,7 +37,6 @@ async function run(steps: readonly RunnableStep[], options: Partial<RunOptions> 
     observer: {
       onBegin: (_, id) => void lines.push(`begin ${id}`),
       onEnd: ({ outcome }, id) => void lines.push(`${outcome} ${id}`),
-      onSkip: ({ id }) => void lines.push(`skip ${id}`),
       onBug: () => void lines.push('bug'),
     },
     clock: systemClock,
@@ -64,15 +63,16 @@ test('a failure keeps only those from being done that depend on it', async () =>
       'failure backup:a',
       'failure verify:a',
       'success verify:b',
-      'skip forget:a',
-      'skip prune:a',
+      'failure forget:a',
+      'failure prune:a',
       'failure forget:b',
-      'skip prune:b',
+      'failure prune:b',
       'success drill:a',
     ],
   );
+  assert.ok(!lines.includes('begin forget:a'));
   assert.equal(worstCode(result), 'damaged');
-  const [first] = result.reports;
+  const [first] = result;
   assert.deepEqual(
     [first?.code, first?.message, first?.hint, first?.warnings, first?.host],
     ['failed', 'Cannot do it', 'Do it.', ['backup warns'], 'here'],
@@ -81,10 +81,10 @@ test('a failure keeps only those from being done that depend on it', async () =>
 
 test('damage that was found earlier counts until a verify finds none', async () => {
   const waiting = await run([step('forget', 'a')], { damaged: new Set(['a']) });
-  assert.deepEqual(waiting.lines, ['skip forget:a']);
+  assert.deepEqual(waiting.lines, ['failure forget:a']);
   assert.equal(worstCode(waiting.result), 'damaged');
   const healed = await run([step('verify', 'a'), step('forget', 'a')], { damaged: new Set(['a']) });
-  assert.equal(healed.result.skipped, 0);
+  assert.deepEqual(healed.lines.at(-1), 'success forget:a');
   assert.equal(worstCode(healed.result), undefined);
 });
 
@@ -96,7 +96,6 @@ test('what is in front of a step can keep it from being done; a bug ends nothing
         if (id === 'backup:a') throw new SalvageError('failed', 'Cannot begin: the hook says no');
       },
       onEnd: ({ message }) => void lines.push(message),
-      onSkip: () => {},
       onBug: (error) => void lines.push(String(error)),
     },
   });
@@ -116,7 +115,6 @@ test('an interrupted run reports the step that was under way, and begins no othe
   const observer = {
     onBegin: () => controller.abort(reason),
     onEnd: ({ code }: { code?: ErrorCode | undefined }) => void ended.push(String(code)),
-    onSkip: () => {},
     onBug: () => {},
   };
   await assert.rejects(run(steps, { observer, signal: controller.signal }), reason);

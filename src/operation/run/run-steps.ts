@@ -21,12 +21,10 @@ export interface StepResult {
 
 /** What happens around steps. */
 export interface RunObserver {
-  /** In front of a step. If it throws, the step has failed and is not done. */
+  /** In front of a step that is going to be done. If it throws, the step has failed and is not done. */
   onBegin(step: Step, id: string): void | Promise<void>;
   /** Whatever happened: must not throw. */
   onEnd(report: StepReport, id: string): void | Promise<void>;
-  /** It was not even begun, since an earlier one ended as it did. */
-  onSkip(step: RunnableStep, reason: string): void;
   /** An error that is no SalvageError: our bug. */
   onBug(error: unknown): void;
 }
@@ -58,44 +56,35 @@ const worstFirst: readonly ErrorCode[] = [
   'busy',
 ];
 
-export interface RunResult {
-  readonly reports: readonly StepReport[];
-  /** How many were not begun. */
-  readonly skipped: number;
-}
-
 /**
- * Does one step after the other. A failure keeps only those from being done that would make it worse: nothing is removed
- * from a repository in which damage was found, and nothing is pruned where forget has failed.
+ * Does one step after the other. A failure keeps only those from being done that would make it worse, and they fail for it:
+ * nothing is removed from a repository in which damage was found, and nothing is pruned where forget has failed.
  * @throws interrupted, when the step that was under way has been reported
  */
-export async function runSteps(steps: readonly RunnableStep[], options: RunOptions): Promise<RunResult> {
+export async function runSteps(steps: readonly RunnableStep[], options: RunOptions): Promise<StepReport[]> {
   const { observer, signal } = options;
   const reports: StepReport[] = [];
-  let skipped = 0;
   for (const step of steps) {
     signal.throwIfAborted();
-    const reason = reasonToSkip(step, reports, options.damaged);
-    if (reason !== undefined) {
-      skipped++;
-      observer.onSkip(step, reason);
-      continue;
-    }
-    const report = await runStep(step, options);
+    const report = await runStep(step, reasonToWait(step, reports, options.damaged), options);
     reports.push(report);
     await observer.onEnd(report, step.id);
     if (report.code === 'interrupted') signal.throwIfAborted();
   }
-  return { reports, skipped };
+  return reports;
 }
 
-/** The code of the worst that happened; undefined if nothing failed. What was not begun waits because of damage. */
-export function worstCode({ reports, skipped }: RunResult): ErrorCode | undefined {
-  const worst = worstFirst.find((code) => reports.some((report) => report.code === code));
-  return worst ?? (skipped > 0 ? 'damaged' : undefined);
+/** The code of the worst that happened; undefined if nothing failed. */
+export function worstCode(reports: readonly StepReport[]): ErrorCode | undefined {
+  return worstFirst.find((code) => reports.some((report) => report.code === code));
 }
 
-async function runStep(runnable: RunnableStep, { host, observer, clock }: RunOptions): Promise<StepReport> {
+/** `wait`: why it is not done. */
+async function runStep(
+  runnable: RunnableStep,
+  wait: SalvageError | undefined,
+  { host, observer, clock }: RunOptions,
+): Promise<StepReport> {
   const { kind, name, repository, url } = runnable;
   const startedAt = clock.now();
   const startMs = clock.monotonicMs();
@@ -106,6 +95,7 @@ async function runStep(runnable: RunnableStep, { host, observer, clock }: RunOpt
   });
   const warnings: string[] = [];
   try {
+    if (wait) throw wait;
     await observer.onBegin(step, runnable.id);
     const { isIncomplete, ...result } = await runnable.perform(warnings);
     return { ...step, ...end(), outcome: isIncomplete ? 'warning' : 'success', warnings, ...result };
@@ -119,19 +109,22 @@ async function runStep(runnable: RunnableStep, { host, observer, clock }: RunOpt
   }
 }
 
-function reasonToSkip(
+function reasonToWait(
   { kind, repository }: RunnableStep,
   reports: readonly StepReport[],
   damaged: ReadonlySet<string>,
-): string | undefined {
+): SalvageError | undefined {
   if (kind !== 'forget' && kind !== 'prune') return undefined;
   const before = (other: Step['kind']): StepReport | undefined =>
     reports.find((report) => report.kind === other && report.repository === repository);
   const verified = before('verify');
   if (verified ? isDamage(verified.code) : damaged.has(repository))
-    return 'verify has found damage: nothing is removed until it finds none';
-  if (kind === 'prune' && before('forget')?.outcome === 'failure') return 'forget has failed';
-  return undefined;
+    return new SalvageError('damaged', `Cannot ${kind}: verify has found damage in "${repository}"`, {
+      hint: `Nothing is removed until "salvage run verify:${repository}" finds none.`,
+    });
+  const forgot = before('forget');
+  if (kind !== 'prune' || forgot?.outcome !== 'failure') return undefined;
+  return new SalvageError(forgot.code ?? 'failed', `Cannot prune: forget has failed in "${repository}"`);
 }
 
 /** Whether a code says that what is stored is not as it should be. */
