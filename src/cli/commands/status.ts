@@ -117,6 +117,8 @@ async function examine(
   const heads = rememberedHeads(options, context);
   const configuration =
     root === undefined && repo === undefined ? loadConfiguration(options, context) : undefined;
+  // As for a run: storage may need it.
+  Object.assign(process.env, configuration?.settings.environment);
   const members = configuration
     ? configuredMembers(configuration, context)
     : repo === undefined
@@ -130,7 +132,7 @@ async function examine(
     members,
     { heads, readShare: 0, measureAt: context.clock.now() },
     // Programs that ask on behalf of monitoring take a word on standard error for a failure of theirs.
-    (message) => options.nagios || context.terminal.warning(message),
+    (message) => options.nagios === true || context.terminal.warning(message),
     context.signal,
   );
   const now = context.clock.now();
@@ -205,7 +207,7 @@ function nextOf(steps: readonly ExpectedStep[], now: Date): RepositoryReport['ne
 
 async function show(
   reports: readonly RepositoryReport[],
-  { json, root }: Options,
+  { json }: Options,
   isConfigured: boolean,
   { clock, stdout, terminal }: CliContext,
 ): Promise<void> {
@@ -215,7 +217,7 @@ async function show(
     return;
   }
   for (const { finding, judgement } of reports)
-    for (const reason of finding.error || root !== undefined ? [] : judgement.reasons)
+    for (const reason of finding.error ? [] : judgement.reasons)
       terminal.warning(`${finding.name}: ${reason}`);
   if (isConfigured) {
     const columns = ['REPOSITORY', 'AGE', 'STORED', '7 DAYS', 'VERIFIED', 'DRILLED', 'NEXT', 'STATE'];
