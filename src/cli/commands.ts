@@ -2,7 +2,7 @@ import type { CommandModule } from './context.ts';
 
 interface CommandEntry {
   readonly group: 'start' | 'age' | 'archive' | 'repository' | 'keys' | 'operations';
-  /** One line for `salvage --help`. */
+  /** One line for `salvage --help`, which fits in 80 columns. */
   readonly summary: string;
   /** Imports the command's file, only when it is run. */
   readonly load: () => Promise<CommandModule>;
@@ -177,7 +177,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   status: {
     group: 'operations',
-    summary: 'show the state of repositories: age, size, soundness, last drill, what is due',
+    summary: 'show repositories: age, size, soundness, drill, what is due',
     load: () => import('./commands/status.ts'),
   },
   completion: {
