@@ -130,6 +130,14 @@ test('files that are included add tables and go on with lists; what two files se
     excerpt(twice),
     /^other\.toml:2:1: "repositories\.main\.url" is set twice, in line 3 of "salvage\.toml"/,
   );
+  for (const [first, second] of [
+    ['jobs = 1', '[jobs.a]'],
+    ['[hooks]', '[[hooks]]'],
+    ['[[hooks]]', '[hooks]'],
+  ] as const) {
+    const mixed = write(t, `include = ["other.toml"]\n${first}\n`, { 'other.toml': `${second}\n` });
+    assert.match(excerpt(mixed), /^other\.toml:1:\d: "\w+" is set twice, in line 2 of "salvage\.toml"/);
+  }
   assert.match(
     excerpt(write(t, 'include = ["none.toml"]\n')),
     /salvage\.toml:1:1: there is no file "none\.toml"/,

@@ -110,5 +110,6 @@ function readText(path: string): string {
   }
   if (bytes.length > maxFileBytes)
     throw new SalvageError('usage', `Cannot use the configuration "${path}": it is larger than 4 MiB`);
-  return bytes.toString('utf8');
+  // Editors of Windows begin a file with a byte order mark.
+  return bytes.toString('utf8').replace(/^\ufeff/, '');
 }

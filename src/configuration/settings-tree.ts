@@ -73,11 +73,11 @@ export class SettingsTree {
       const isList = typeof node.resolvedKey[path.length] === 'number';
       const inner = table[part];
       if (!isList) {
-        if (inner !== undefined && !isTable(inner)) return this.#twice(path);
+        if (inner !== undefined && !isTable(inner)) return this.#twice(path, node.key.loc, source);
         table = isTable(inner) ? inner : ((table[part] = newTable()) as Table);
         continue;
       }
-      if (inner !== undefined && !Array.isArray(inner)) return this.#twice(path);
+      if (inner !== undefined && !Array.isArray(inner)) return this.#twice(path, node.key.loc, source);
       const list: unknown[] = Array.isArray(inner) ? inner : ((table[part] = []) as unknown[]);
       const name = key(path);
       if (!before.has(name)) before.set(name, list.length);
@@ -85,7 +85,7 @@ export class SettingsTree {
       path.push(index);
       this.#note(path, node.key.loc, source);
       const element = (list[index] ??= newTable());
-      if (!isTable(element)) return this.#twice(path);
+      if (!isTable(element)) return this.#twice(path, node.key.loc, source);
       table = element;
     }
     return { table, path };
@@ -128,18 +128,11 @@ export class SettingsTree {
       this.findings.push({ place, message: `"${own}" cannot be used as a name` });
   }
 
-  #twice(path: Path, loc?: AST.SourceLocation, source?: Source): undefined {
+  #twice(path: Path, loc: AST.SourceLocation, source: Source): undefined {
     const first = this.placeOf(path);
-    const place =
-      loc && source
-        ? {
-            ...source,
-            line: loc.start.line,
-            column: loc.start.column,
-            length: loc.end.column - loc.start.column,
-          }
-        : first;
-    const where = first && source ? `, in line ${first.line} of "${first.file}"` : '';
+    const { start, end } = loc;
+    const place = { ...source, line: start.line, column: start.column, length: end.column - start.column };
+    const where = first ? `, in line ${first.line} of "${first.file}"` : '';
     this.findings.push({ place, message: `"${path.join('.')}" is set twice${where}` });
   }
 }
