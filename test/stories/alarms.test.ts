@@ -257,6 +257,11 @@ test('status tells of every repository of the configuration, and monitoring gets
     /^SALVAGE OK: 1 of 1 repositories ok, .* \| 'main_age'=\d+s 'main_stored'=\d+B 'main_snapshots'=1\n$/,
   );
 
+  // Who knows no signers believes what is there, and says so.
+  const unchecked = await box.salvage(['status'], { env: { SALVAGE_REPOSITORY: 'backups' } });
+  assert.equal(unchecked.code, 0, unchecked.stderr);
+  assert.match(unchecked.stdout.toString(), / 1 {2}\d{4}-.* unchecked$/m);
+
   // Somebody changes a signature; then all of it is gone; then there is no configuration.
   await box.shell(
     'for list in backups/snapshots/*/SHA256SUMS.sig; do chmod u+w $list; echo forged > $list; done',
