@@ -8,6 +8,7 @@ import {
   CreateBucketCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadObjectCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
   PutObjectCommand,
@@ -169,6 +170,39 @@ suite('a repository at S3', needsPeers, () => {
     });
     assert.equal(code, 0, stderr);
     assert.doesNotMatch(stderr, /^(salvage|warning):/m);
+  });
+
+  test('what is locked is rewrapped all the same: it stays, and what stands for it is locked as well', async () => {
+    const repo = ['--repo', 's3://backups/rewrapped'];
+    await box.shell(
+      'mkdir little; echo content > little/file; salvage keygen -o new.key 2> new.txt; salvage keygen -y new.key > new.pub',
+    );
+    const made = await works(['init', ...repo, '-R', 'id.pub', '--name', 'little', '--lock-days', '7']);
+    box.write('little-signer', made.stdout);
+    await works(['backup', ...repo, 'little']);
+    const versions = async (): Promise<string[]> => {
+      const listing = new ListObjectVersionsCommand({ Bucket: 'backups', Prefix: 'rewrapped/' });
+      const { Versions = [], DeleteMarkers = [] } = await client.send(listing);
+      assert.equal(DeleteMarkers.length, 0);
+      return Versions.map(({ Key, VersionId }) => `${Key} ${VersionId}`);
+    };
+    const before = await versions();
+    const trust = ['--allowed-signers', 'little-signer'];
+    await works(['recipients', 'rewrap', ...repo, ...trust, '-i', 'id', '-R', 'new.pub', '--lock-days', '7']);
+    const after = await versions();
+    assert.ok(before.every((version) => after.includes(version)));
+    const added = after
+      .filter((version) => !before.includes(version))
+      .map((version) => version.split(' ')[0]!);
+    assert.equal(added.length, 6, added.join('\n'));
+    for (const Key of added) {
+      const { ObjectLockRetainUntilDate: until } = await client.send(
+        new HeadObjectCommand({ Bucket: 'backups', Key }),
+      );
+      assert.ok(until && until.getTime() > Date.now() + 6 * 86_400_000, Key);
+    }
+    await works(['restore', ...repo, '-i', 'new.key', '--target', 'rewrapped', 'latest']);
+    await box.shell('diff -r little rewrapped/little');
   });
 
   test('a clock that is wrong is named', async () => {
