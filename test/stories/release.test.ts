@@ -118,6 +118,17 @@ suite('the single executable', async () => {
     assert.doesNotMatch(stderr, /bug/);
   });
 
+  test('does what a configuration says, and loads what sends mail when it is used', async () => {
+    const repository = box.path('.home/.local/share/salvage/repository');
+    const smtp = 'smtp://127.0.0.1:9';
+    box.write(
+      'salvage.toml',
+      `[repositories.main]\nurl = "${repository}"\n[jobs.d]\nrepository = "main"\npaths = ["${box.path('data')}"]\n` +
+        `[[notify.emails]]\nfrom = "a@example.org"\nto = ["b@example.org"]\nsmtp = "${smtp}"\non = ["success"]\n`,
+    );
+    assert.match(await works('run', 'd', '--config', 'salvage.toml'), /e-mail was not given.*ECONNREFUSED/);
+  });
+
   test('keeps its native code where nobody else can write, and trusts no other', async () => {
     const folder = box.path('.home/.cache/salvage/native');
     assert.equal(statSync(folder).mode & 0o777, 0o700);
