@@ -113,7 +113,7 @@ test('init prints the signer alone, refuses a repository that is there and recip
     hybrid.toString().trim(),
   ]);
   assert.equal(mixed.code, 1);
-  assert.match(mixed.stderr, /cannot be mixed/);
+  assert.match(mixed.stderr, /a post-quantum repository cannot also list a classic key/);
   assert.throws(() => box.read('other/repository.json'));
   const none = await box.salvage(['backup', '--repo', 'nowhere', 'src']);
   assert.equal(none.code, 10);
