@@ -22,7 +22,8 @@ if (files.length === 0) {
 }
 
 const timeout = process.env['SLOW'] === '1' ? 4 * 3_600_000 : 300_000;
-const stream = run({ files, concurrency: availableParallelism(), timeout });
+// One more than processors: many tests wait for programs, networks and disks most of their time.
+const stream = run({ files, concurrency: availableParallelism() + 1, timeout });
 let failed = 0;
 let skipped = 0;
 stream.on('test:fail', () => {
