@@ -89,7 +89,7 @@ async function doctorKeys(
 
 function findKeys(flags: readonly IdentityFlag[], context: CliContext): ConfiguredKey[] {
   const paths = keyPaths(context.env);
-  const drilled = new DrilledKeys(stateFolder('drills', context)).read();
+  const drilled = new DrilledKeys(stateFolder('drilled-keys', context)).read();
   const found = new Map<string, ConfiguredKey>();
   const add = (role: ConfiguredKey['role'], path: string): void => {
     if (!found.has(path)) found.set(path, { role, path, lastDrill: drilled.get(path) });

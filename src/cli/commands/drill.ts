@@ -113,7 +113,7 @@ export async function runDrill(
   const { report, code } = result;
   const reports = new DrillReports(options.reports ?? stateFolder('drills', context));
   await reports.write(report, signer);
-  if (report.passed) rememberKeys(options, flags, report.time, context);
+  if (report.passed) rememberKeys(flags, report.time, context);
   if (options.json) await context.stdout.write(`${JSON.stringify(report)}\n`);
   describe(report, reports.pathOf(report.repository), context);
   if (code !== undefined)
@@ -126,15 +126,10 @@ export async function runDrill(
 }
 
 /** Which of several keys it was that opened the snapshot is not known: only a single one is proved. */
-function rememberKeys(
-  { reports }: DrillFlags,
-  flags: readonly IdentityFlag[],
-  time: string,
-  context: CliContext,
-): void {
+function rememberKeys(flags: readonly IdentityFlag[], time: string, context: CliContext): void {
   const [flag] = flags;
   if (flags.length !== 1 || !flag || !('path' in flag) || flag.path === '-') return;
-  new DrilledKeys(reports ?? stateFolder('drills', context)).add([resolve(flag.path)], time);
+  new DrilledKeys(stateFolder('drilled-keys', context)).add([resolve(flag.path)], time);
 }
 
 function describe(report: DrillReport, path: string, { terminal }: CliContext): void {

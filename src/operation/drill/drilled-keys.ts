@@ -15,7 +15,7 @@ export class DrilledKeys {
   readonly #folder: string;
   readonly #path: string;
 
-  /** `folder` is that of the reports of drills, and need not exist. */
+  /** `folder` is for nothing else, and need not exist. */
   constructor(folder: string) {
     this.#folder = folder;
     this.#path = join(folder, 'keys.json');
