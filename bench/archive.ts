@@ -8,7 +8,15 @@ import { join } from 'node:path';
 import { salvage } from '../test/support/cli.ts';
 import { age13 } from '../test/support/peers.ts';
 import { benchEncryptDecrypt } from './age.ts';
-import { machineShape, measureInTurn, median, medianRatio, warmMemory, type Run } from './measure.ts';
+import {
+  machineShape,
+  measureInTurn,
+  median,
+  medianRatio,
+  warmFiles,
+  warmMemory,
+  type Run,
+} from './measure.ts';
 
 /** A section in Markdown: what was measured, on what, and the ratios to each peer of the same rounds. */
 export async function benchArchive(): Promise<string> {
@@ -34,6 +42,7 @@ export async function benchArchive(): Promise<string> {
         rmSync(outputs.get(name)!, { force: true });
         sh('sync');
         warmMemory(1e9);
+        warmFiles([source]);
       },
     }));
     const runs = measureInTurn(contestants, rounds);

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { machineShape, measureInTurn, median, medianRatio, warmMemory } from './measure.ts';
+import { machineShape, measureInTurn, median, medianRatio, warmFiles, warmMemory } from './measure.ts';
 import type { Contestant, Run } from './measure.ts';
 import { fetchFromUnstable } from '../tools/peers.ts';
 
@@ -22,6 +22,7 @@ export function benchRepository(): string {
   try {
     const tree = join(scratch, 'tree');
     sh(`cp -a ${quote(source)} ${quote(tree)}`);
+    const repositories = ['salvage-repo', 'restic-repo', 'borg-repo'].map((name) => join(scratch, name));
     const files = globSync('**/*', { cwd: tree, withFileTypes: true }).filter((entry) => entry.isFile());
     sh(`ssh-keygen -q -t ed25519 -N '' -f ${scratch}/id`);
     const settings = [
@@ -47,6 +48,7 @@ export function benchRepository(): string {
           contestant.before?.();
           sh('sync');
           warmMemory(1.5e9);
+          warmFiles([tree, ...repositories.filter(existsSync)]);
         },
       }));
       const runs = measureInTurn(settled, rounds);

@@ -154,6 +154,25 @@ describe('prune', () => {
     assert.equal(await remaining(kept, garbage), 0);
   });
 
+  it('keeps what stands for a needed object by a record, and no longer than that', async () => {
+    const kept = await prepare();
+    const { contentPacks } = await kept.repository.snapshot([someFile('a')]);
+    const substitute = 'ab'.repeat(32) as PackId;
+    await kept.storage.create(packName(substitute), [Buffer.from('the same under another header')]);
+    await kept.repository.snapshot([someFile('b')]);
+    {
+      using session = await kept.session();
+      const objects = [[contentPacks[0]!, substitute]] as const;
+      await session.record({ action: 'rewrapped', recipients: 'cd'.repeat(16), objects });
+    }
+    assert.equal((await kept.prune(0)).marked.objects, 0);
+    await kept.forget(1);
+    // The pack, the tree and the index of the snapshot that is gone, and what stood for the pack.
+    assert.equal((await kept.prune(0)).marked.objects, 4);
+    assert.equal((await kept.prune(0)).removed.objects, 4);
+    assert.equal(await remaining(kept, [packName(substitute)]), 0);
+  });
+
   it('writes nothing in a dry run', async () => {
     const { kept } = await withGarbage();
     const before = await kept.copyAll();
