@@ -92,6 +92,12 @@ export class ObjectStaging {
   }
 }
 
+/** The parts of an object that was staged to be transferred. @throws failed if it was staged for a folder */
+export function stagedParts({ name, content }: StagedObject): readonly Uint8Array[] {
+  if (content.kind === 'parts') return content.parts;
+  throw new SalvageError('failed', `Cannot store "${name}": it was staged for another storage`);
+}
+
 /** What to pass to `postMessage` so that the parts are moved and not copied. They are gone for the sender then. */
 export function stagedTransfer(staged: StagedObject): ArrayBuffer[] {
   if (staged.content.kind === 'file') return [];

@@ -1,14 +1,7 @@
 import { SalvageError } from '../../src/errors/salvage-error.ts';
-import type { StagedObject, StageSpec } from '../../src/storage/staged-object.ts';
-import type {
-  ByteRange,
-  CreateResult,
-  ObjectLock,
-  ObjectStat,
-  ObjectVersions,
-  Storage,
-  StorageCapabilities,
-} from '../../src/storage/storage.ts';
+import type { StagedObject } from '../../src/storage/staged-object.ts';
+import { StorageDecorator } from '../../src/storage/storage-decorator.ts';
+import type { ByteRange, CreateResult, ObjectStat, Storage } from '../../src/storage/storage.ts';
 
 export type StorageCall = 'create' | 'settle' | 'read' | 'stat' | 'list' | 'remove';
 
@@ -37,67 +30,58 @@ export interface FaultyStorageOptions {
 }
 
 /** A storage that breaks to order, for tests of what is built on storages. */
-export class FaultyStorage implements Storage {
+export class FaultyStorage extends StorageDecorator {
   /** Calls so far: run once without faults, and you know at how many places one can happen. */
   calls = 0;
-  readonly #inner: Storage;
   readonly #options: FaultyStorageOptions;
   readonly #created: string[] = [];
 
   constructor(inner: Storage, options: FaultyStorageOptions = {}) {
-    this.#inner = inner;
+    super(inner);
     this.#options = options;
   }
 
-  get description(): string {
-    return `faulty ${this.#inner.description}`;
+  override get description(): string {
+    return `faulty ${this.inner.description}`;
   }
 
-  get capabilities(): StorageCapabilities {
-    return this.#inner.capabilities;
-  }
-
-  get stageSpec(): StageSpec {
-    return this.#inner.stageSpec;
-  }
-
-  get versions(): ObjectVersions | undefined {
-    return this.#inner.versions;
-  }
-
-  get objectLock(): ObjectLock | undefined {
-    return this.#inner.objectLock;
-  }
-
-  async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
+  override async create(
+    name: string,
+    body: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
     const half = async (): Promise<CreateResult> => {
       const whole = Buffer.concat(body);
-      await this.#inner.create(name, [whole.subarray(0, whole.length >>> 1)], signal);
+      await this.inner.create(name, [whole.subarray(0, whole.length >>> 1)], signal);
       throw this.#broken('create', name, 'short');
     };
-    return await this.#create(name, () => this.#inner.create(name, body, signal), half, signal);
+    return await this.#create(name, () => this.inner.create(name, body, signal), half, signal);
   }
 
-  async createFromStream(
+  override async createFromStream(
     name: string,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<CreateResult> {
     const none = (): Promise<CreateResult> => Promise.reject(this.#broken('create', name, 'short'));
-    return await this.#create(name, () => this.#inner.createFromStream(name, body, signal), none, signal);
+    return await this.#create(name, () => this.inner.createFromStream(name, body, signal), none, signal);
   }
 
-  async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
+  override async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
     const none = (): Promise<CreateResult> => Promise.reject(this.#broken('create', staged.name, 'short'));
-    return await this.#create(staged.name, () => this.#inner.createStaged(staged, signal), none, signal);
+    return await this.#create(staged.name, () => this.inner.createStaged(staged, signal), none, signal);
   }
 
-  async settle(signal?: AbortSignal): Promise<void> {
-    await this.#call('settle', '', () => this.#inner.settle(signal), undefined, signal);
+  override async settle(signal?: AbortSignal): Promise<void> {
+    await this.#call('settle', '', () => this.inner.settle(signal), undefined, signal);
   }
 
-  async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const work = (): Promise<Uint8Array | undefined> => this.#inner.read(name, range, signal);
+  override async read(
+    name: string,
+    range?: ByteRange,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    const work = (): Promise<Uint8Array | undefined> => this.inner.read(name, range, signal);
     const half = async (): Promise<Uint8Array | undefined> => {
       const bytes = await work();
       return bytes?.subarray(0, bytes.length >>> 1);
@@ -105,23 +89,19 @@ export class FaultyStorage implements Storage {
     return await this.#call('read', name, work, half, signal);
   }
 
-  async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
-    return await this.#call('stat', name, () => this.#inner.stat(name, signal), undefined, signal);
+  override async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
+    return await this.#call('stat', name, () => this.inner.stat(name, signal), undefined, signal);
   }
 
-  async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
+  override async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectStat> {
     const { listingLag = 0 } = this.#options;
     const unseen = new Set(listingLag > 0 ? this.#created.slice(-listingLag) : []);
     await this.#call('list', prefix, () => Promise.resolve(), undefined, signal);
-    for await (const object of this.#inner.list(prefix, signal)) if (!unseen.has(object.name)) yield object;
+    for await (const object of this.inner.list(prefix, signal)) if (!unseen.has(object.name)) yield object;
   }
 
-  async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
-    return await this.#call('remove', name, () => this.#inner.remove(name, signal), undefined, signal);
-  }
-
-  async close(): Promise<void> {
-    await this.#inner.close();
+  override async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
+    return await this.#call('remove', name, () => this.inner.remove(name, signal), undefined, signal);
   }
 
   async #create(

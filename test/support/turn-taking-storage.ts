@@ -1,13 +1,8 @@
 // Several actors on one storage, one call at a time, in an order that the test chooses: races without chance.
 import { SalvageError } from '../../src/errors/salvage-error.ts';
 import type { StagedObject, StageSpec } from '../../src/storage/staged-object.ts';
-import type {
-  ByteRange,
-  CreateResult,
-  ObjectStat,
-  Storage,
-  StorageCapabilities,
-} from '../../src/storage/storage.ts';
+import { StorageDecorator } from '../../src/storage/storage-decorator.ts';
+import type { ByteRange, CreateResult, ObjectStat, Storage } from '../../src/storage/storage.ts';
 
 /** What becomes of a call: it happens; nothing happens and it fails; it happens and seems to fail; the actor dies before it. */
 export type Outcome = 'done' | 'error' | 'lost-reply' | 'crash';
@@ -51,63 +46,58 @@ export class Turns {
 }
 
 /** One actor's view of a storage. After a crash every call fails, and nothing happens any more. */
-export class TurnTakingStorage implements Storage {
-  readonly description = 'turns';
-  readonly stageSpec: StageSpec = { kind: 'transfer' };
-  readonly capabilities: StorageCapabilities;
-  readonly #inner: Storage;
+export class TurnTakingStorage extends StorageDecorator {
   readonly #turns: Turns;
   readonly #actor: string;
   #isDead = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(inner: Storage, turns: Turns, actor: string) {
-    this.#inner = inner;
+    super(inner);
     this.#turns = turns;
     this.#actor = actor;
-    this.capabilities = inner.capabilities;
   }
 
-  create(name: string, body: readonly Uint8Array[]): Promise<CreateResult> {
-    return this.#call(`create ${name}`, () => this.#inner.create(name, body));
+  override get stageSpec(): StageSpec {
+    return { kind: 'transfer' };
   }
 
-  createFromStream(): Promise<CreateResult> {
+  override create(name: string, body: readonly Uint8Array[]): Promise<CreateResult> {
+    return this.#call(`create ${name}`, () => this.inner.create(name, body));
+  }
+
+  override createFromStream(): Promise<CreateResult> {
     throw new Error('not used');
   }
 
-  createStaged(staged: StagedObject): Promise<CreateResult> {
-    return this.#call(`create ${staged.name}`, () => this.#inner.createStaged(staged));
+  override createStaged(staged: StagedObject): Promise<CreateResult> {
+    return this.#call(`create ${staged.name}`, () => this.inner.createStaged(staged));
   }
 
-  settle(): Promise<void> {
-    return this.#inner.settle();
+  override read(name: string, range?: ByteRange): Promise<Uint8Array | undefined> {
+    return this.#call(`read ${name}`, () => this.inner.read(name, range));
   }
 
-  read(name: string, range?: ByteRange): Promise<Uint8Array | undefined> {
-    return this.#call(`read ${name}`, () => this.#inner.read(name, range));
-  }
-
-  stat(name: string): Promise<ObjectStat | undefined> {
-    return this.#call(`stat ${name}`, () => this.#inner.stat(name));
+  override stat(name: string): Promise<ObjectStat | undefined> {
+    return this.#call(`stat ${name}`, () => this.inner.stat(name));
   }
 
   /** In two halves, each of its own time. */
-  async *list(prefix: string): AsyncGenerator<ObjectStat> {
-    const first = await this.#call(`list ${prefix}`, () => collect(this.#inner.list(prefix)));
+  override async *list(prefix: string): AsyncGenerator<ObjectStat> {
+    const first = await this.#call(`list ${prefix}`, () => collect(this.inner.list(prefix)));
     const half = first.slice(0, first.length >>> 1);
     yield* half;
     const after = half.at(-1)?.name ?? '';
     if (first.length === 0) return;
-    const rest = await this.#call(`list ${prefix} on`, () => collect(this.#inner.list(prefix)));
+    const rest = await this.#call(`list ${prefix} on`, () => collect(this.inner.list(prefix)));
     yield* rest.filter(({ name }) => name > after);
   }
 
-  remove(name: string): Promise<'removed' | 'absent'> {
-    return this.#call(`remove ${name}`, () => this.#inner.remove(name));
+  override remove(name: string): Promise<'removed' | 'absent'> {
+    return this.#call(`remove ${name}`, () => this.inner.remove(name));
   }
 
-  close(): Promise<void> {
+  override close(): Promise<void> {
     return Promise.resolve();
   }
 

@@ -16,14 +16,9 @@ import { limits } from '../../repository/limits.ts';
 import { checksumsDigest } from '../../repository/snapshot/checksums.ts';
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import { errorCodes, Refusal } from '../../storage/serve/messages.ts';
-import type { StagedObject, StageSpec } from '../../storage/staged-object.ts';
-import type {
-  ByteRange,
-  CreateResult,
-  ObjectStat,
-  Storage,
-  StorageCapabilities,
-} from '../../storage/storage.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../../storage/staged-object.ts';
+import { StorageDecorator } from '../../storage/storage-decorator.ts';
+import type { CreateResult, Storage, StorageCapabilities } from '../../storage/storage.ts';
 import { listSnapshots, readRepositoryJson } from '../open-repository.ts';
 import { checkDigest, readRequired } from '../reading/read-object.ts';
 import {
@@ -44,8 +39,7 @@ export interface ReceivingObserver {
  * What a keeper puts between its storage and a host that it does not trust: objects go through as they come, and the
  * signature that would make a snapshot exist is stored only if it fits everything that has been stored before.
  */
-export class ReceivingStorage implements Storage {
-  readonly #inner: Storage;
+export class ReceivingStorage extends StorageDecorator {
   readonly #trusted: TrustedSigners | undefined;
   readonly #observer: ReceivingObserver;
   readonly #clock: Clock;
@@ -58,36 +52,36 @@ export class ReceivingStorage implements Storage {
     observer: ReceivingObserver,
     clock: Clock,
   ) {
-    this.#inner = inner;
+    super(inner);
     this.#trusted = trusted;
     this.#observer = observer;
     this.#clock = clock;
   }
 
-  get description(): string {
-    return this.#inner.description;
+  override get capabilities(): StorageCapabilities {
+    return { ...this.inner.capabilities, remove: false };
   }
 
-  get capabilities(): StorageCapabilities {
-    return { ...this.#inner.capabilities, remove: false };
-  }
-
-  get stageSpec(): StageSpec {
+  override get stageSpec(): StageSpec {
     return { kind: 'transfer' };
   }
 
-  async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
+  override async create(
+    name: string,
+    body: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<CreateResult> {
     const role = roleOf(name);
     let signed: SignedSnapshot | undefined;
     if (role?.kind === 'snapshot' && role.file === 'SHA256SUMS.sig')
       signed = await this.#check(role.id, concatBytes(body), signal);
-    const result = await this.#inner.create(name, body, signal);
+    const result = await this.inner.create(name, body, signal);
     this.#observer.onStored(body.reduce((sum, part) => sum + part.length, 0));
     if (signed && result === 'created') this.#observer.onSnapshot(signed);
     return result;
   }
 
-  async createFromStream(
+  override async createFromStream(
     name: string,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
@@ -102,39 +96,21 @@ export class ReceivingStorage implements Storage {
         yield part;
       }
     }
-    return await this.#inner.createFromStream(name, counted(), signal);
+    return await this.inner.createFromStream(name, counted(), signal);
   }
 
-  async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+  override async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
-  async settle(signal?: AbortSignal): Promise<void> {
-    await this.#inner.settle(signal);
-  }
-
-  async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    return await this.#inner.read(name, range, signal);
-  }
-
-  async stat(name: string, signal?: AbortSignal): Promise<ObjectStat | undefined> {
-    return await this.#inner.stat(name, signal);
-  }
-
-  list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectStat> {
-    return this.#inner.list(prefix, signal);
-  }
-
-  async remove(name: string): Promise<'removed' | 'absent'> {
+  override async remove(name: string): Promise<'removed' | 'absent'> {
     throw await Promise.resolve(
       new SalvageError('failed', `Cannot remove "${name}": a host that is pulled from removes nothing`),
     );
   }
 
   /** The storage is its owner's. */
-  async close(): Promise<void> {}
+  override async close(): Promise<void> {}
 
   async #check(id: SnapshotId, armored: Uint8Array, signal?: AbortSignal): Promise<SignedSnapshot> {
     try {
@@ -149,7 +125,7 @@ export class ReceivingStorage implements Storage {
   }
 
   async #accept(id: SnapshotId, armored: Uint8Array, signal?: AbortSignal): Promise<SignedSnapshot> {
-    const inner = this.#inner;
+    const { inner } = this;
     const list = await readRequired(inner, snapshotFileName(id, 'SHA256SUMS'), limits.checksums, signal);
     // A key that has run out cannot sign by giving its snapshot an older date.
     const signed = checkSignedFiles(id, { list, armored }, this.#trusted, this.#clock.now());
@@ -168,21 +144,21 @@ export class ReceivingStorage implements Storage {
   async #checkPresence({ checksums }: SignedSnapshot, signal?: AbortSignal): Promise<void> {
     const stored = new Set<string>();
     for (const prefix of [packsPrefix, indexPrefix])
-      for await (const { name, sizeBytes } of this.#inner.list(prefix, signal))
+      for await (const { name, sizeBytes } of this.inner.list(prefix, signal))
         if (sizeBytes > 0) stored.add(name);
     for (const name of [...checksums.packs.map(packName), ...checksums.indexes.map(indexName)])
       if (!stored.has(name)) throw damagedObject(name, 'it is missing, and the snapshot needs it');
   }
 
   async #checkChain(id: SnapshotId, previous: string | null, signal?: AbortSignal): Promise<void> {
-    const { committed } = await listSnapshots(this.#inner, signal);
+    const { committed } = await listSnapshots(this.inner, signal);
     const newest = committed.filter((other) => other.id !== id).at(-1)?.id;
     if (newest === undefined) return;
     const step = sequenceOf(id) - sequenceOf(newest);
     if (step < 1) throw damagedObject(id, `it does not go on from ${newest}, which is there`);
     const name = snapshotFileName(newest, 'SHA256SUMS');
     if (step === 1) {
-      const digest = checksumsDigest(await readRequired(this.#inner, name, limits.checksums, signal));
+      const digest = checksumsDigest(await readRequired(this.inner, name, limits.checksums, signal));
       if (previous !== digest)
         throw damagedObject(id, `it names another snapshot before it than ${newest}, which is there`);
     } else
