@@ -1,8 +1,7 @@
 import { concatBytes } from '../../bytes/bytes.ts';
 import { systemClock, type Clock } from '../../clock/clock.ts';
-import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName } from '../object-name.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
 
 /** Objects in a map: for tests, and as the shortest reading of the contract. */
@@ -38,9 +37,7 @@ export class MemoryStorage implements Storage {
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
   async settle(signal?: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName } from '../object-name.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import type {
   ByteRange,
   CreateResult,
@@ -97,9 +97,7 @@ export class S3Storage implements Storage {
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
   /** The server answers when an object is durable. */

@@ -4,7 +4,7 @@ import { checkListPrefix, checkObjectName } from '../object-name.ts';
 import { NotThisProtocol } from '../serve/frame.ts';
 import { errorCodes, Refusal } from '../serve/messages.ts';
 import { SshFailure } from '../ssh-program/ssh-failure.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import {
   largestObjectBytes,
   type ByteRange,
@@ -78,9 +78,7 @@ export class ServedStorage implements Storage {
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
   async settle(signal?: AbortSignal): Promise<void> {
