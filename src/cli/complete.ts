@@ -1,8 +1,12 @@
 import type { Argument, Command, Option } from 'commander';
 import { planSteps } from '../configuration/plan-steps.ts';
-import { isSnapshotId } from '../repository/ids.ts';
-import { snapshotsPrefix } from '../repository/layout.ts';
+import { readBounded } from '../operation/reading/read-object.ts';
+import { isSnapshotId, type SnapshotId } from '../repository/ids.ts';
+import { snapshotFileName, snapshotsPrefix } from '../repository/layout.ts';
+import { limits } from '../repository/limits.ts';
+import { decodeSnapshotJson } from '../repository/snapshot/snapshot-json.ts';
 import { openStorage } from '../storage/open-storage.ts';
+import type { Storage } from '../storage/storage.ts';
 import { commandProgram } from './command-program.ts';
 import { commands } from './commands.ts';
 import { loadConfiguration } from './configuration-option.ts';
@@ -18,6 +22,9 @@ export type Completion = readonly Candidate[] | 'files' | 'folders';
 
 /** Somebody waits with a finger on the key. */
 const patienceMs = 2000;
+const latestWithLabel = 'latest:';
+/** Labels of so many snapshots are offered. */
+const mostLabelled = 20;
 
 /**
  * Completes the last of the words that follow `salvage` on a command line; it may be empty. What it knows comes from the
@@ -102,7 +109,7 @@ async function completeValue(
   const placeholder = /<(.*?)(?:\.\.\.)?>/.exec(option.flags)?.[1];
   const found = option.argChoices
     ? option.argChoices.map((value) => ({ value, description: '' }))
-    : await valuesOf(placeholder, line, context);
+    : await valuesOf(placeholder, typed, line, context);
   return typeof found === 'string'
     ? found
     : startingWith(typed, found).map(({ value, description }) => ({ value: prefix + value, description }));
@@ -121,7 +128,7 @@ async function completeOperand(
       argChoices.map((value) => ({ value, description: '' })),
     );
   if (argument.name() === 'action') return startingWith(typed, actionsIn(description));
-  const found = await valuesOf(argument.name(), line, context);
+  const found = await valuesOf(argument.name(), typed, line, context);
   return typeof found === 'string' ? found : startingWith(typed, found);
 }
 
@@ -136,6 +143,7 @@ function actionsIn(description: string): Candidate[] {
 /** By the placeholder that stands for the value in the help. */
 async function valuesOf(
   placeholder: string | undefined,
+  typed: string,
   line: Line,
   context: CliContext,
 ): Promise<Completion> {
@@ -145,7 +153,7 @@ async function valuesOf(
     case 'snapshot':
     case 'before':
     case 'after':
-      return await snapshotNames(line, context);
+      return await snapshotNames(line, typed, context);
     case 'job':
       return jobNames(line, context);
     case 'folder':
@@ -166,15 +174,16 @@ async function valuesOf(
   }
 }
 
-/** From the names in the storage alone: nobody has checked their signatures. */
-async function snapshotNames({ values }: Line, context: CliContext): Promise<Candidate[]> {
+/** From what the storage shows: nobody has checked signatures. Labels only when they are begun, for they take longer. */
+async function snapshotNames({ values }: Line, typed: string, context: CliContext): Promise<Candidate[]> {
   const found: Candidate[] = [{ value: 'latest', description: 'the newest snapshot' }];
   const repo = values.get('repo') ?? context.env['SALVAGE_REPOSITORY'] ?? '';
   if (repo === '') return found;
   const { env, clock } = context;
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(patienceMs)]);
   const sshCommand = values.get('sshCommand');
-  const ids = new Set<string>();
+  const ids = new Set<SnapshotId>();
+  const labels = new Set<string>();
   const list = async (): Promise<void> => {
     const storage = await openStorage(repo, { env, clock, sshCommand, isInteractive: false, signal });
     context.atEnd(() => storage.close());
@@ -182,10 +191,31 @@ async function snapshotNames({ values }: Line, context: CliContext): Promise<Can
       const id = name.slice(snapshotsPrefix.length).split('/')[0]!;
       if (isSnapshotId(id)) ids.add(id);
     }
+    if (!typed.startsWith(latestWithLabel)) return;
+    for (const id of [...ids].toSorted().slice(-mostLabelled).toReversed())
+      for (const label of await labelsOf(storage, id, signal)) labels.add(label);
   };
   const late = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   await Promise.race([list().catch(() => {}), late]);
-  return [...found, ...[...ids].toReversed().map((value) => ({ value, description: '' }))];
+  return [
+    ...found,
+    ...[...labels].map((label) => ({ value: latestWithLabel + label, description: 'the newest with it' })),
+    ...[...ids].toReversed().map((value) => ({ value, description: '' })),
+  ];
+}
+
+/** NAME and NAME=VALUE of each. */
+async function labelsOf(storage: Storage, id: SnapshotId, signal: AbortSignal): Promise<string[]> {
+  const bytes = await readBounded(
+    storage,
+    snapshotFileName(id, 'snapshot.json'),
+    limits.snapshotJson,
+    signal,
+  );
+  const labels = bytes ? decodeSnapshotJson(bytes, id).labels : {};
+  const shown = Object.entries(labels).flatMap(([name, value]) => [name, `${name}=${value}`]);
+  // A shell would take what a line break divides for two words.
+  return shown.filter((label) => /^[\p{L}\p{N}._=/-]+$/u.test(label));
 }
 
 function jobNames({ values }: Line, context: CliContext): Candidate[] {

@@ -8,6 +8,8 @@ import {
   selectSnapshot,
 } from '../operation/open-repository.ts';
 import { openSnapshot, type OpenSnapshot } from '../operation/open-snapshot.ts';
+import { forgottenSnapshots, readKeeperHistory } from '../operation/keeper/keeper-records.ts';
+import { labelIn, newestLabelled } from '../operation/reading/newest-labelled.ts';
 import { describeRemoval, listRemovedSnapshots } from '../operation/reading/removed-snapshots.ts';
 import { RewrappedObjects, type RewrapTrust } from '../operation/reading/rewrapped-objects.ts';
 import { SealedObjects } from '../operation/reading/sealed-objects.ts';
@@ -68,6 +70,9 @@ export class RepositoryReader {
   readonly trusted: TrustedSigners | undefined;
   readonly heads: RememberedHeads;
   readonly #context: CliContext;
+  readonly #keeper: RewrapTrust;
+  /** Set when `latest` or `latest:LABEL` was looked for. */
+  #newest: SnapshotId | undefined;
 
   static async open(
     flags: ReadingFlags,
@@ -89,7 +94,8 @@ export class RepositoryReader {
     this.trusted = readTrustedSigners(flags, context);
     this.heads = new RememberedHeads(flags.state ?? stateFolder('heads', context));
     this.identities = resolveIdentities(identityFlags, passphraseRequester(flags, context), context);
-    const rewrapped = new RewrappedObjects(storage, this.#rewrapTrust(flags), context.signal);
+    this.#keeper = this.#rewrapTrust(flags);
+    const rewrapped = new RewrappedObjects(storage, this.#keeper, context.signal);
     this.objects = new SealedObjects(storage, this.identities, context.signal, rewrapped, { healed: true });
   }
 
@@ -121,6 +127,7 @@ export class RepositoryReader {
   async signed(selector: string): Promise<SignedSnapshot> {
     const { storage } = this;
     const { signal } = this.#context;
+    this.#newest = undefined;
     const id = asSnapshotId(selector) ?? (await this.#select(selector));
     const signed = await readSignedSnapshot(storage, id, this.trusted, snapshotTime(id), signal);
     if (signed.signature.state === 'unchecked')
@@ -140,7 +147,7 @@ export class RepositoryReader {
     const signed = await this.signed(selector);
     if (whole) this.objects.expect(signed.checksums.packs.map(packName));
     const snapshot = await this.openSigned(signed);
-    this.#compareHead(snapshot, selector);
+    this.#compareHead(snapshot);
     return snapshot;
   }
 
@@ -157,12 +164,40 @@ export class RepositoryReader {
     const last = removed.at(-1);
     const newest = committed.at(-1);
     if (last && (!newest || last.id > newest.id)) this.#context.terminal.warning(describeRemoval(last));
-    return selectSnapshot(committed, selector);
+    const label = labelIn(selector);
+    this.#newest = label !== undefined || selector === 'latest' ? newest?.id : undefined;
+    if (label === undefined) return selectSnapshot(committed, selector);
+    const objects = this.identities.length > 0 ? this.objects : undefined;
+    const reading = { trusted: this.trusted, objects };
+    const id = await newestLabelled(this.storage, committed, label, reading, this.#context.signal);
+    await this.#tellGap(id, new Set(committed.map((snapshot) => sequenceOf(snapshot.id))));
+    return id;
   }
 
-  #compareHead({ signed, root }: OpenSnapshot, selector: string): void {
+  /** What is not there any more may have had the label, too. */
+  async #tellGap(id: SnapshotId, present: ReadonlySet<number>): Promise<void> {
+    const [from, to] = [sequenceOf(id), sequenceOf(this.#newest!)];
+    const isBetween = (sequence: number): boolean => sequence > from && sequence <= to;
+    let missing = to - from - [...present].filter(isBetween).length;
+    if (missing === 0) return;
+    if (typeof this.#keeper === 'object') {
+      const { storage } = this;
+      const { signal } = this.#context;
+      const { id: repository } = await readRepositoryJson(storage, signal);
+      const { records } = await readKeeperHistory(storage, repository, this.#keeper, signal);
+      const forgotten = [...forgottenSnapshots(records).keys()];
+      missing -= forgotten.filter((sequence) => isBetween(sequence) && !present.has(sequence)).length;
+    }
+    if (missing > 0)
+      this.#context.terminal.warning(
+        `${missing} of the snapshots after ${id} ${missing === 1 ? 'is' : 'are'} gone, and no trusted keeper says why`,
+        'a newer one with this label may be among them: salvage verify tells more',
+      );
+  }
+
+  #compareHead({ signed, root }: OpenSnapshot): void {
     const head = this.heads.read(root.repository);
-    if (!head || selector !== 'latest' || sequenceOf(signed.id) >= head.sequence) return;
+    if (!head || !this.#newest || sequenceOf(this.#newest) >= head.sequence) return;
     throw new SalvageError(
       'damaged',
       `Cannot take ${signed.id} for the latest snapshot: number ${head.sequence} (${head.snapshot}) was seen here before, and storage does not show it any more`,

@@ -13,7 +13,7 @@ export const examples: readonly string[] = [
 
 export function register(program: Command, context: CliContext): void {
   program
-    .argument('<snapshot>', '"latest", a number, an id or the beginning of one')
+    .argument('<snapshot>', '"latest", "latest:LABEL", a number, an id or the beginning of one')
     .argument('<path>', 'a file in the snapshot, as "salvage ls" shows it');
   const identities = addReadingFlags(program);
   program.action((snapshot: string, path: string, options: ReadingFlags) =>

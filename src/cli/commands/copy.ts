@@ -5,6 +5,9 @@ import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { copy, type CopyOptions, type CopyResult } from '../../operation/copy/copy.ts';
 import { mostShards, type Shard } from '../../operation/copy/shard.ts';
+import { listSnapshots } from '../../operation/open-repository.ts';
+import { labelIn, newestLabelled } from '../../operation/reading/newest-labelled.ts';
+import type { TrustedSigners } from '../../operation/reading/signed-snapshot.ts';
 import type { Trouble } from '../../operation/verify/trouble.ts';
 import type { RepositoryId } from '../../repository/ids.ts';
 import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
@@ -53,8 +56,8 @@ export function register(program: Command, context: CliContext): void {
   addKeeperFlag(program);
   program
     .option(
-      '--snapshot <id>',
-      'copy this snapshot and not all: an id, its beginning, a number, latest (repeatable)',
+      '--snapshot <snapshot>',
+      'copy this snapshot and not all: an id, its beginning, a number, latest, latest:LABEL (repeatable)',
       collect,
     )
     .option('--latest <number>', 'copy the newest so many snapshots', parseCount)
@@ -108,7 +111,8 @@ export async function runCopy(
       'give --allowed-signers FILE and --signer HOST',
     );
   keepProcessSmall();
-  const { snapshot: snapshots, latest, since, shard, repair = false, dryRun = false } = options;
+  const { latest, since, shard, repair = false, dryRun = false } = options;
+  const snapshots = options.snapshot && (await resolveLabels(options.snapshot, source, trusted, signal));
   const events = new JsonEvents(options.json ?? false, context, 'objects');
   const progress = terminal.startProgress('copying');
   const plan: CopyOptions = {
@@ -180,6 +184,25 @@ function lockTimesPath(repository: RepositoryId, place: string, context: CliCont
   const folder = cacheFolderOf(repository, context);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   return join(folder, `locks-${hash('sha256', place).slice(0, 16)}`);
+}
+
+/** With ids for `latest:LABEL`. */
+async function resolveLabels(
+  selectors: readonly string[],
+  source: Storage,
+  trusted: TrustedSigners | undefined,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const resolved: string[] = [];
+  for (const selector of selectors) {
+    const label = labelIn(selector);
+    if (label === undefined) resolved.push(selector);
+    else {
+      const { committed } = await listSnapshots(source, signal);
+      resolved.push(await newestLabelled(source, committed, label, { trusted, objects: undefined }, signal));
+    }
+  }
+  return resolved;
 }
 
 function placeOf(url: string): string {

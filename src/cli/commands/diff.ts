@@ -31,7 +31,7 @@ export const examples: readonly string[] = [
 
 export function register(program: Command, context: CliContext): void {
   program
-    .argument('<before>', 'a snapshot: "latest", a number, an id or the beginning of one')
+    .argument('<before>', 'a snapshot: "latest", "latest:LABEL", a number, an id or the beginning of one')
     .argument('[after]', 'another snapshot');
   const identities = addReadingFlags(program);
   program

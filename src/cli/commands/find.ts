@@ -54,7 +54,7 @@ export function register(program: Command, context: CliContext): void {
     .option('--smaller <size>', 'files of at most this size')
     .option('--newer <time>', 'last changed then or later: 2026-11-01, or 2026-11-01T12:00:00Z', parseTime)
     .option('--older <time>', 'last changed then or earlier', parseTime)
-    .option('--snapshot <id>', 'only in this snapshot (repeatable; default: all)', collect)
+    .option('--snapshot <snapshot>', 'only in this snapshot (repeatable; default: all)', collect)
     .option('--json', 'print one JSON object for each state of each path')
     .action((names: string[], options: Options) => run(names, options, identities, context));
 }

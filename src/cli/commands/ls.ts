@@ -19,7 +19,7 @@ export const examples: readonly string[] = [
 
 export function register(program: Command, context: CliContext): void {
   program
-    .argument('<snapshot>', '"latest", a number, an id or the beginning of one')
+    .argument('<snapshot>', '"latest", "latest:LABEL", a number, an id or the beginning of one')
     .argument('[path]', 'a path in the snapshot (default: its top)');
   const identities = addReadingFlags(program);
   program

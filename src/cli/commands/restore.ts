@@ -44,7 +44,7 @@ export function register(program: Command, context: CliContext): void {
   program
     .argument(
       '<snapshot>',
-      '"latest", a number, an id or the beginning of one, as "salvage snapshots" shows them',
+      '"latest", "latest:LABEL", a number, an id or the beginning of one, as "salvage snapshots" shows them',
     )
     .argument('[path...]', 'only these paths, as "salvage ls" shows them, and what is below them');
   const identities = addReadingFlags(program);
