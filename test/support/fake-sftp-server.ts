@@ -101,8 +101,10 @@ export class FakeSftpServer implements SessionSource {
     switch (type) {
       case PacketType.open: {
         const flags = request.uint32();
-        if (flags & OpenFlag.create) this.files.set(text, Buffer.from(new ArrayBuffer(0)));
-        if (!this.files.has(text)) return status(noSuchFile);
+        const isThere = this.files.has(text);
+        if (isThere && flags & OpenFlag.exclusive) return status(failure);
+        if (!isThere && !(flags & OpenFlag.create)) return status(noSuchFile);
+        if (!isThere) this.files.set(text, Buffer.from(new ArrayBuffer(0)));
         handles.set(String(id), { path: text });
         return reply(PacketType.handle, String(id));
       }

@@ -13,7 +13,7 @@ import {
   type Storage,
   type StorageCapabilities,
 } from '../storage.ts';
-import { abortable } from './abortable.ts';
+import { abortable } from '../abortable.ts';
 import { Budget } from './budget.ts';
 import { explainFailure, isStatus } from './explain-failure.ts';
 import { fromFlatName, toFlatName } from './flat-name.ts';
@@ -252,7 +252,7 @@ export class SftpStorage implements Storage {
         session: () => this.#connection.session(),
         path: this.#path(upload),
         mode: this.#fileMode,
-        create: (session) => this.#createIfAbsent(session, upload, name),
+        create: (session, mayExist) => this.#createIfAbsent(session, upload, name, mayExist),
         resume: this.capabilities.remove ? this.#resume : undefined,
         mustCopy,
         signal,
@@ -276,10 +276,15 @@ export class SftpStorage implements Storage {
   }
 
   /** Looks whether the object is there in the same round trip. @throws alreadyThere */
-  async #createIfAbsent(session: SftpSession, upload: string, name: string): Promise<Handle> {
+  async #createIfAbsent(
+    session: SftpSession,
+    upload: string,
+    name: string,
+    mayExist: boolean,
+  ): Promise<Handle> {
     const [existing, opened] = await Promise.allSettled([
       this.#locate(session, name),
-      this.#createUpload(session, upload),
+      this.#createUpload(session, upload, mayExist),
     ]);
     if (opened.status === 'rejected') throw opened.reason;
     if (existing.status === 'fulfilled' && !existing.value) return opened.value;
@@ -288,13 +293,10 @@ export class SftpStorage implements Storage {
     throw alreadyThere;
   }
 
-  async #createUpload(session: SftpSession, upload: string): Promise<Handle> {
-    const open = async (): Promise<Handle> =>
-      await session.open(
-        this.#path(upload),
-        OpenFlag.write | OpenFlag.create | OpenFlag.exclusive,
-        this.#fileMode,
-      );
+  async #createUpload(session: SftpSession, upload: string, mayExist = false): Promise<Handle> {
+    // The name is random: what has it after a lost answer is ours.
+    const flags = OpenFlag.write | OpenFlag.create | (mayExist ? 0 : OpenFlag.exclusive);
+    const open = async (): Promise<Handle> => await session.open(this.#path(upload), flags, this.#fileMode);
     try {
       return await open();
     } catch (error) {
@@ -329,9 +331,18 @@ export class SftpStorage implements Storage {
     for (;;)
       try {
         const session = await this.#connection.session();
-        // Whether an object that is there now is this one, whoever has asked for it can find out (RetryingStorage).
-        if (loss !== undefined && (await this.#locate(session, name))) throw loss;
-        return await this.#publish(session, upload, name);
+        if (loss === undefined) return await this.#publish(session, upload, name);
+        // Whether an object that is there now is this one, whoever has asked for it can find out (RetryingStorage). What was
+        // asked over the lost connection may also be done only now.
+        if (await this.#locate(session, name)) throw loss;
+        const result = await this.#publish(session, upload, name).catch(
+          async (error: unknown): Promise<CreateResult> => {
+            if (error instanceof SftpStatusError && (await this.#locate(session, name))) return 'exists';
+            throw error;
+          },
+        );
+        if (result === 'exists') throw loss;
+        return result;
       } catch (error) {
         if (!backoff || error === loss) throw error;
         loss = error;

@@ -64,6 +64,44 @@ test('wherever the connection breaks, a stream is stored whole', async () => {
   }
 });
 
+test('an upload whose creation was done and not confirmed goes on in its own file', async () => {
+  let creations = 0;
+  // Twice in a row: the second time the file is opened as one that is there.
+  const server: FakeSftpServer = new FakeSftpServer((_, { type, text }) => {
+    if (type !== PacketType.open || !text.startsWith('.incoming/') || ++creations > 2) return undefined;
+    server.cut();
+    return [];
+  });
+  const storage = await SftpStorage.open(place, server, resume);
+  assert.equal(await storage.create('packs/05/object', [Buffer.from('content')]), 'created');
+  assert.equal(creations, 3);
+  assert.equal(Buffer.from((await storage.read('packs/05/object'))!).toString(), 'content');
+  assert.deepEqual([...server.files.keys()], ['packs/05/object']);
+  await storage.close();
+});
+
+test('an upload whose link was done late, over a lost connection, is its own', async () => {
+  let late: Buffer | undefined;
+  let isCut = false;
+  const server: FakeSftpServer = new FakeSftpServer((_, { text }) => {
+    const object = server.files.get('object');
+    if (!isCut && object && text === 'hardlink@openssh.com') {
+      isCut = true;
+      late = object;
+      server.files.delete('object');
+      server.cut();
+      return [];
+    }
+    // After the look whether it is there.
+    if (late && text === 'object') server.files.set('object', late);
+    return undefined;
+  });
+  const storage = new RetryingStorage(await SftpStorage.open(place, server, resume), resume);
+  assert.equal(await storage.create('object', [Buffer.from('content')]), 'created');
+  assert.equal(Buffer.from((await storage.read('object'))!).toString(), 'content');
+  await storage.close();
+});
+
 test('an upload is not continued over what the server has lost', async () => {
   let writes = 0;
   const server: FakeSftpServer = new FakeSftpServer((_, { type }) => {

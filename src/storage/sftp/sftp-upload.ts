@@ -1,7 +1,7 @@
 import { SshFailure } from '../ssh-program/ssh-failure.ts';
 import { TransientError } from '../transient-error.ts';
 import { Backoff, type RetrySettings } from '../retry/backoff.ts';
-import { abortable } from './abortable.ts';
+import { abortable } from '../abortable.ts';
 import { OpenFlag } from './sftp-packet.ts';
 import type { Handle, SftpSession } from './sftp-session.ts';
 
@@ -11,8 +11,11 @@ export interface UploadSettings {
   /** A name that nobody else uses. */
   readonly path: string;
   readonly mode: number;
-  /** Opens the file for the first time, having made its folder if need be. */
-  readonly create: (session: SftpSession) => Promise<Handle>;
+  /**
+   * Opens the file for the first time, having made its folder if need be. `mayExist` once an earlier attempt has been lost
+   * with its connection: the server may have made the file, or do so yet.
+   */
+  readonly create: (session: SftpSession, mayExist: boolean) => Promise<Handle>;
   /** Where it is given, an upload whose connection is lost goes on over a new one. */
   readonly resume: RetrySettings | undefined;
   /** True if the parts of the body may change once the next one is asked for. */
@@ -71,7 +74,7 @@ class SftpUpload {
   #keptBytes = 0;
   #pulledBytes = 0;
   #safeBytes = 0;
-  #isCreated = false;
+  #creation: 'none' | 'unknown' | 'done' = 'none';
   #bodyFailure: { readonly error: unknown } | undefined;
 
   constructor(body: AsyncIterable<Uint8Array>, settings: UploadSettings) {
@@ -104,9 +107,11 @@ class SftpUpload {
     const { session: connect, path, create, mode } = this.#settings;
     const session = await connect();
     let handle: Handle;
-    if (!this.#isCreated) {
-      handle = await create(session);
-      this.#isCreated = true;
+    if (this.#creation !== 'done') {
+      const mayExist = this.#creation === 'unknown';
+      this.#creation = 'unknown';
+      handle = await create(session, mayExist);
+      this.#creation = 'done';
     } else {
       const flags = OpenFlag.write | (this.#safeBytes === 0 ? OpenFlag.create : 0);
       handle = await session.open(path, flags, mode);
