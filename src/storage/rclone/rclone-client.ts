@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { toHex } from '../../bytes/bytes.ts';
 import { randomBytes } from '../../clock/random.ts';
+import { abortable } from '../abortable.ts';
 import { TransientError } from '../transient-error.ts';
 import { describeFailure, RcloneFailure, shorten } from './rclone-failure.ts';
 import { RcloneProgram, servedRemote, type RunningRclone } from './rclone-program.ts';
@@ -25,11 +26,13 @@ interface RequestOptions {
 /** A folder of a million objects takes half of this. */
 const mostJsonBytes = 256 * 1024 * 1024;
 const mostErrorBytes = 64 * 1024;
+const mostMakingFolders = 10;
 
 /** Requests to one running rclone: calls of its remote control, uploads and downloads. */
 export class RcloneClient {
   readonly #program: RcloneProgram;
   readonly #agent = new Agent({ keepAlive: true });
+  readonly #opened = new WeakMap<RunningRclone, Promise<RcParameters>>();
 
   constructor(program: RcloneProgram) {
     this.#program = program;
@@ -37,16 +40,28 @@ export class RcloneClient {
 
   /** Calls `operations/…` of the place that is served. @throws RcloneFailure; the signal's reason */
   async call(command: string, parameters: RcParameters, signal?: AbortSignal): Promise<RcParameters> {
-    const body = JSON.stringify({ fs: servedRemote, ...parameters });
-    const { response, status } = await this.#request({
-      method: 'POST',
-      path: `/operations/${command}`,
-      headers: { 'Content-Type': 'application/json' },
-      send: (call) => void call.end(body),
-      signal,
-    });
-    if (status !== 200) throw await failureOf(response, status);
-    return parseObject(await readText(response, mostJsonBytes));
+    return await this.#post(await this.#ready(signal), command, parameters, signal);
+  }
+
+  /** As `call`, for what makes folders on its way, and may be repeated. */
+  async callMakingFolders(
+    command: string,
+    parameters: RcParameters,
+    signal?: AbortSignal,
+  ): Promise<RcParameters> {
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await this.call(command, parameters, signal);
+      } catch (error) {
+        // Another client has made the folder since rclone looked for it, which it does again. There may be more, below that.
+        const isFolders = error instanceof RcloneFailure && error.isFolders;
+        if (!isFolders || attempt === mostMakingFolders) throw error;
+      }
+  }
+
+  /** What rclone says of the place that is served: the answer of `operations/fsinfo`. @throws as `call` */
+  async remoteInfo(signal?: AbortSignal): Promise<RcParameters> {
+    return await this.#open(await this.#program.running(), signal);
   }
 
   /** Where a file must be that rclone is to upload. */
@@ -67,7 +82,7 @@ export class RcloneClient {
     const boundary = toHex(randomBytes(24));
     const query = new URLSearchParams({ fs: servedRemote, remote: folder });
     let failure: { readonly error: unknown } | undefined;
-    const { response, status } = await this.#request({
+    const { response, status } = await this.#request(await this.#ready(signal), {
       method: 'POST',
       path: `/operations/uploadfile?${query.toString()}`,
       headers: { 'Content-Type': `multipart/form-data; boundary=${boundary}` },
@@ -109,7 +124,7 @@ export class RcloneClient {
     range: { readonly offset: number; readonly length: number } | undefined,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    const { response, status } = await this.#request({
+    const { response, status } = await this.#request(await this.#ready(signal), {
       method: 'GET',
       path: `/${encodeURIComponent(`[${servedRemote}]`)}/${name}`,
       ...(range && { headers: { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` } }),
@@ -141,9 +156,50 @@ export class RcloneClient {
     await this.#program.close();
   }
 
-  async #request({ method, path, headers, send, signal }: RequestOptions): Promise<Answer> {
+  /** The program, when it has the remote open. */
+  async #ready(signal: AbortSignal | undefined): Promise<RunningRclone> {
     signal?.throwIfAborted();
     const running = await this.#program.running();
+    await this.#open(running, signal);
+    return running;
+  }
+
+  /**
+   * Requests that find the remote not yet open open it each for itself, and what such twins know of folders in the making
+   * they do not tell each other: the second to make one fails, or makes another of the same name. So one request goes first.
+   */
+  async #open(running: RunningRclone, signal: AbortSignal | undefined): Promise<RcParameters> {
+    let opening = this.#opened.get(running);
+    if (!opening) {
+      opening = this.#post(running, 'fsinfo', {}, undefined);
+      this.#opened.set(running, opening);
+      opening.catch(() => this.#opened.delete(running));
+    }
+    return await abortable(opening, signal);
+  }
+
+  async #post(
+    running: RunningRclone,
+    command: string,
+    parameters: RcParameters,
+    signal: AbortSignal | undefined,
+  ): Promise<RcParameters> {
+    const body = JSON.stringify({ fs: servedRemote, ...parameters });
+    const { response, status } = await this.#request(running, {
+      method: 'POST',
+      path: `/operations/${command}`,
+      headers: { 'Content-Type': 'application/json' },
+      send: (call) => void call.end(body),
+      signal,
+    });
+    if (status !== 200) throw await failureOf(response, status);
+    return parseObject(await readText(response, mostJsonBytes));
+  }
+
+  async #request(
+    running: RunningRclone,
+    { method, path, headers, send, signal }: RequestOptions,
+  ): Promise<Answer> {
     const ends = signal ? AbortSignal.any([signal, running.ended]) : running.ended;
     try {
       ends.throwIfAborted();

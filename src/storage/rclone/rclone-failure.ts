@@ -5,10 +5,13 @@ export class RcloneFailure extends Error {
   override readonly name = 'RcloneFailure';
   /** What is asked for is not there. */
   readonly isAbsence: boolean;
+  /** A folder could not be made. */
+  readonly isFolders: boolean;
 
   constructor(message: string, isAbsence: boolean, options?: ErrorOptions) {
     super(message, options);
     this.isAbsence = isAbsence;
+    this.isFolders = notMade.test(message);
   }
 }
 
@@ -17,6 +20,7 @@ const longestMessage = 1000;
 // rclone tells everything as text, and most of it comes from a server.
 const notThere =
   /\b(?:object|directory|bucket|container|file) not found\b|no such file or directory|not a directory/i;
+const notMade = /\bmkdir\b[^]*\bfailed\b/i;
 const passing =
   /connection (?:refused|reset|closed|lost|timed out)|connection unexpectedly closed|broken pipe|\bEOF\b|i\/o timeout|deadline exceeded|timeout (?:exceeded|awaiting)|network is (?:down|unreachable)|no route to host|too many requests|slow ?down|server ?busy|(?:temporarily|service) unavailable|\bstatus(?: ?code)?[ :=]{0,2}(?:429|50[0234])\b/i;
 

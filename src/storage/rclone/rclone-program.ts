@@ -98,6 +98,8 @@ export class RcloneProgram {
         ...Object.fromEntries(Object.entries(this.#env).filter(([name]) => !overruled.test(name))),
         RCLONE_RC_USER: user,
         RCLONE_RC_PASS: password,
+        // The remote is opened once (RcloneClient), and stays so.
+        RCLONE_FS_CACHE_EXPIRE_DURATION: '8760h',
         RCLONE_CONFIG_SALVAGESERVED_TYPE: 'alias',
         RCLONE_CONFIG_SALVAGESERVED_REMOTE: this.#target,
       },

@@ -148,6 +148,69 @@ test(
   }),
 );
 
+test('one request opens the remote, and a folder that another client makes meanwhile is no failure', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'salvage-rclone-test-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'rclone'), `#!/bin/sh\nexec "${process.execPath}" "${folder}/fake.mjs"\n`, {
+    mode: 0o755,
+  });
+  writeFileSync(join(folder, 'fake.mjs'), fakeRclone);
+  const env = { PATH: `${folder}:/usr/bin:/bin`, TMPDIR: folder };
+  const storage = openRclone('rclone:fake:repository', { env, clock: systemClock });
+  t.after(async () => await storage.close());
+  const names = Array.from({ length: 20 }, (_, index) => `packs/${index % 4}/${index}`);
+  const results = await Promise.all(
+    names.map(async (name) => await storage.create(name, [Buffer.from('content')])),
+  );
+  assert.deepEqual(new Set(results), new Set(['created']));
+  await assert.rejects(
+    async () => await storage.create('refused/object', [Buffer.from('content')]),
+    /mkdir "refused" failed/,
+  );
+});
+
+/**
+ * As rclone with a remote whose connection takes its time: whoever asks before it is open is a mistake. Each upload fails
+ * twice for a folder that is being made.
+ */
+const fakeRclone = `
+import { createServer } from 'node:http';
+import { statSync } from 'node:fs';
+const stored = new Map();
+const failures = new Map();
+let isOpen = false;
+const server = createServer((request, response) => {
+  const command = request.url.split('/').at(-1);
+  const answer = (status, value) => response.writeHead(status).end(JSON.stringify(value));
+  let body = '';
+  request.on('data', (bytes) => (body += bytes));
+  request.on('end', () => {
+    const { remote, srcFs, srcRemote, dstRemote } = JSON.parse(body);
+    if (command === 'fsinfo') {
+      setTimeout(() => {
+        isOpen = true;
+        answer(200, { Features: { BucketBased: true } });
+      }, 50);
+    } else if (!isOpen) answer(500, { error: 'asked before the remote was open' });
+    else if (command === 'stat') {
+      const item = stored.has(remote) ? { Size: stored.get(remote), IsDir: false } : null;
+      answer(200, { item });
+    } else {
+      const name = dstRemote.split('/')[0];
+      const count = (failures.get(dstRemote) ?? 0) + 1;
+      failures.set(dstRemote, count);
+      if (count < 3 || name === 'refused')
+        return answer(500, { error: 'Put mkParentDir failed: mkdir "' + name + '" failed: sftp: "Failure" (SSH_FX_FAILURE)' });
+      stored.set(dstRemote, statSync(srcFs + '/' + srcRemote).size);
+      answer(200, {});
+    }
+  });
+});
+server.listen(0, '127.0.0.1', () =>
+  console.error('Serving remote control on http://127.0.0.1:' + server.address().port + '/'),
+);
+`;
+
 test(
   'the password is not among the arguments, and nobody gets in without it',
   needsPeers,

@@ -8,6 +8,7 @@ import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.t
 import { RequestSlots } from '../request-slots.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
+import { findTransient } from '../transient-error.ts';
 import { RcloneClient } from './rclone-client.ts';
 import { isAbsence, RcloneFailure } from './rclone-failure.ts';
 import { RcloneProgram, servedRemote } from './rclone-program.ts';
@@ -74,10 +75,14 @@ export class RcloneStorage implements Storage {
         const remote = inOneStep ? name : `${incomingFolder}/${spoolName}`;
         const copy = { srcFs: spoolFolder, srcRemote: spoolName, dstFs: servedRemote, dstRemote: remote };
         try {
-          await this.#client.call('copyfile', { ...copy, _config: { IgnoreExisting: true } }, signal);
+          await this.#client.callMakingFolders(
+            'copyfile',
+            { ...copy, _config: { IgnoreExisting: true } },
+            signal,
+          );
         } catch (error) {
-          // Where one of two uploads wins the loser ends here.
-          if (inOneStep && (await this.#isThere(name, signal))) return 'exists';
+          // Where one of two uploads wins the loser ends here. After a lost answer it may be this one that is there.
+          if (inOneStep && !findTransient(error) && (await this.#isThere(name, signal))) return 'exists';
           throw error;
         }
         if (!inOneStep) return await this.#publish(remote, name, sizeBytes, signal);
@@ -100,7 +105,8 @@ export class RcloneStorage implements Storage {
     checkObjectName(name);
     return await this.#request('store', name, signal, async () => {
       if (await this.#stat(name, signal)) return 'exists';
-      await this.#isStoredInOneStep(signal);
+      if (!(await this.#isStoredInOneStep(signal)))
+        await this.#client.callMakingFolders('mkdir', { remote: incomingFolder }, signal);
       const incomingName = toHex(randomBytes(16));
       const remote = `${incomingFolder}/${incomingName}`;
       let sizeBytes = 0;
@@ -209,10 +215,14 @@ export class RcloneStorage implements Storage {
     if (!existing) {
       const move = { srcFs: servedRemote, srcRemote: remote, dstFs: servedRemote, dstRemote: name };
       try {
-        await this.#client.call('movefile', { ...move, _config: { IgnoreExisting: true } }, signal);
+        await this.#client.callMakingFolders(
+          'movefile',
+          { ...move, _config: { IgnoreExisting: true } },
+          signal,
+        );
       } catch (error) {
         // Where names cannot be taken twice the loser of a race ends here.
-        if (!(await this.#isThere(name, signal))) throw error;
+        if (findTransient(error) || !(await this.#isThere(name, signal))) throw error;
       }
     }
     // rclone does not say whether it has moved anything. Where nothing may be removed the upload stays as it is, out of sight.
@@ -231,7 +241,7 @@ export class RcloneStorage implements Storage {
   }
 
   async #askFeatures(signal: AbortSignal | undefined): Promise<boolean> {
-    const { Features } = await this.#client.call('fsinfo', {}, signal);
+    const { Features } = await this.#client.remoteInfo(signal);
     const { BucketBased = false, Move = false, Copy = false } = (Features ?? {}) as Record<string, unknown>;
     if (BucketBased !== true && Move !== true && Copy !== true)
       throw new SalvageError(
