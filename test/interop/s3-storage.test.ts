@@ -6,13 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import {
+  CompleteMultipartUploadCommand,
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectRetentionCommand,
   ListMultipartUploadsCommand,
   ListObjectVersionsCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
+  UploadPartCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
@@ -345,6 +348,43 @@ suite('s3 storage behind a bad line', needsPeers, () => {
     const { message } = await failure(inner.create(name, some));
     assert.match(message, /Cannot store/);
     assert.equal(await storage.stat(name), undefined);
+  });
+});
+
+suite('uploads that came to no end', needsPeers, () => {
+  test('old ones of ours are ended, and no others', async () => {
+    const Bucket = 'plain';
+    const begin = async (by: S3Client, Key: string): Promise<string> =>
+      (await by.send(new CreateMultipartUploadCommand({ Bucket, Key }))).UploadId!;
+    const long = { Bucket, Key: 'ended/archives/long.age', UploadId: '' };
+    for (const Key of ['ended/a.age', 'ended/packs/b.age', 'ended/film.mp4', 'other/c.age', 'ended2/d.age'])
+      await begin(client, Key);
+    long.UploadId = await begin(client, long.Key);
+    const storage = open('s3://plain/ended');
+    assert.equal(await storage.removeUnfinished(24 * hour), 0, 'they are not old');
+    await storage.close();
+
+    const endpoint = await gateway.startLater(2);
+    const later = gateway.client(owner, { endpoint, clockOffsetMs: 2 * 24 * hour });
+    const { ETag } = await later.send(new UploadPartCommand({ ...long, PartNumber: 1, Body: 'a part' }));
+    await begin(later, 'ended/young.age');
+    const then = open(`s3://plain/ended?endpoint=${endpoint}`);
+    // The first answer tells the SDK how far its clock is off.
+    assert.equal(await then.stat('any'), undefined);
+    assert.equal(await then.removeUnfinished(24 * hour), 2);
+    await then.close();
+
+    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket }));
+    assert.deepEqual(Uploads.map(({ Key }) => Key).sort(), [
+      'ended/archives/long.age',
+      'ended/film.mp4',
+      'ended/young.age',
+      'ended2/d.age',
+      'other/c.age',
+    ]);
+    // Whose upload is a long one comes to its end.
+    const MultipartUpload = { Parts: [{ PartNumber: 1, ETag }] };
+    await client.send(new CompleteMultipartUploadCommand({ ...long, MultipartUpload }));
   });
 });
 

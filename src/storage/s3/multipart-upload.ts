@@ -8,9 +8,9 @@ import {
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { retry } from '../retry/backoff.ts';
 import type { CreateResult } from '../storage.ts';
-import { failureName } from './s3-failure.ts';
+import { isTaken } from './s3-failure.ts';
 import { retentionParameters } from './s3-object-lock.ts';
-import { aborting, type S3Bucket } from './s3-bucket.ts';
+import type { S3Bucket } from './s3-bucket.ts';
 import { signFor, uploadBody } from './upload-body.ts';
 
 /** Together with the size of a part this bounds memory. */
@@ -26,7 +26,7 @@ export interface MultipartUploadOptions {
 /**
  * Stores an object part by part, a few at a time. Each item of `parts` is one part; all but the last must have the same
  * size of 5 MiB or more. If `parts` throws or anything fails for good, no object comes into being and what was sent is
- * discarded; only if this process dies too do parts stay behind, for the bucket's lifecycle rule.
+ * discarded; only if this process dies too do parts stay behind, for `removeUnfinished` and the bucket's lifecycle rule.
  */
 export async function uploadInParts(
   parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
@@ -41,7 +41,7 @@ export async function uploadInParts(
     ...retentionParameters(bucket.retention),
     ...(withChecksums && { ChecksumAlgorithm: 'SHA256' }),
   });
-  const { UploadId } = await bucket.request(doing, (client) => client.send(begin, aborting(signal)), signal);
+  const { UploadId } = await bucket.send(doing, begin, signal);
   const failure = new AbortController();
   const stop = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
   const upload = { ...target, UploadId };
@@ -53,7 +53,7 @@ export async function uploadInParts(
       const body = uploadBody(part, bucket.place.checksums);
       const command = new UploadPartCommand({ ...upload, PartNumber, ...body.parameters });
       signFor(command, body);
-      const { ETag } = await bucket.request(doing, (client) => client.send(command, aborting(stop)), stop);
+      const { ETag } = await bucket.send(doing, command, stop);
       const { ChecksumSHA256 } = body.parameters;
       sent[PartNumber - 1] = { PartNumber, ETag, ...(withChecksums && { ChecksumSHA256 }) };
     };
@@ -72,12 +72,11 @@ export async function uploadInParts(
       if (underWay.size >= partsUnderWay) await Promise.race(underWay);
     }
     await Promise.all(underWay);
-    const isTaken = (error: unknown): boolean => failureName(error) === 'PreconditionFailed';
     const parameters = { ...upload, MultipartUpload: { Parts: sent } };
     try {
       await bucket.conditionally(async (condition) => {
         const complete = new CompleteMultipartUploadCommand({ ...parameters, ...condition });
-        await bucket.request(doing, (client) => client.send(complete, aborting(stop)), stop, isTaken);
+        await bucket.send(doing, complete, stop, isTaken);
       });
     } catch (error) {
       if (!isTaken(error)) throw error;
@@ -95,9 +94,7 @@ export async function uploadInParts(
 
   /** Best effort: the failure that led here is what counts, and the lifecycle rule removes what stays. */
   async function discard(): Promise<void> {
-    await bucket
-      .request(doing, (client) => client.send(new AbortMultipartUploadCommand(upload)))
-      .catch(() => {});
+    await bucket.send(doing, new AbortMultipartUploadCommand(upload)).catch(() => {});
   }
 }
 

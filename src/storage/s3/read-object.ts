@@ -2,7 +2,7 @@ import { GetObjectCommand } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
 import type { ByteRange } from '../storage.ts';
 import { failureName, isAbsence } from './s3-failure.ts';
-import { aborting, type S3Bucket } from './s3-bucket.ts';
+import type { S3Bucket } from './s3-bucket.ts';
 
 /** As `Storage.read`; `length` of a range is not 0. `version`: of this id, else what the name stands for now. */
 export async function readObject(
@@ -23,7 +23,7 @@ export async function readObject(
     return await bucket.request(
       `read "${name}"`,
       async (client) => {
-        const { Body, ContentLength } = await client.send(command, aborting(signal));
+        const { Body, ContentLength } = await client.send(command, signal ? { abortSignal: signal } : {});
         return await collect(Body as Readable, boundOf(ContentLength, range), signal);
       },
       signal,

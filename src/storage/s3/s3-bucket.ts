@@ -1,5 +1,11 @@
 import { pipeline, Transform, type Readable } from 'node:stream';
-import type { S3Client } from '@aws-sdk/client-s3';
+import type {
+  $Command,
+  S3Client,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { isObjectName } from '../object-name.ts';
 import { retry, type RetrySettings } from '../retry/backoff.ts';
@@ -21,6 +27,21 @@ export interface S3BucketOptions {
   readonly retries: RetrySettings;
 }
 
+/** The part of an answer that is looked at before the SDK reads it. */
+interface Response {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+  body: Readable;
+}
+
+type S3Command<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = $Command<
+  Input,
+  Output,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes
+>;
+
 /** What the parts of S3Storage share: the client, the keys of objects, a bound on requests, errors with names. */
 export class S3Bucket {
   readonly place: S3Place;
@@ -32,6 +53,7 @@ export class S3Bucket {
   readonly #slots: RequestSlots = new RequestSlots(requestsUnderWay);
   #hostName = '';
   #takesConditions = true;
+  #serverTimeMs = NaN;
 
   constructor({ client, place, description, retries }: S3BucketOptions) {
     this.retries = retries;
@@ -48,7 +70,8 @@ export class S3Bucket {
     client.middlewareStack.add(
       (next, context) => async (args) => {
         const result = await next(args);
-        const response = result.response as { readonly statusCode: number; body: Readable };
+        const response = result.response as Response;
+        this.#serverTimeMs = Date.parse(response.headers['date'] ?? '');
         const isObject = context.commandName === 'GetObjectCommand' && response.statusCode < 300;
         if (!isObject) response.body = limited(response.body);
         return result;
@@ -64,6 +87,11 @@ export class S3Bucket {
    */
   get honoursConditions(): boolean {
     return /\.amazonaws\.com(?:\.cn)?$/.test(this.#hostName);
+  }
+
+  /** When the server answered last, by its clock, in milliseconds since 1970; NaN if it did not say. */
+  get serverTimeMs(): number {
+    return this.#serverTimeMs;
   }
 
   /**
@@ -115,9 +143,23 @@ export class S3Bucket {
     });
   }
 
+  /** Sends a command: the request that most are. @throws as `request` */
+  async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    doing: string,
+    command: S3Command<Input, Output>,
+    signal?: AbortSignal,
+    expected?: (error: unknown) => boolean,
+  ): Promise<Output> {
+    const send = (client: S3Client): Promise<Output> =>
+      client.send(command, signal ? { abortSignal: signal } : {});
+    return await this.request(doing, send, signal, expected);
+  }
+
   /** The same, again as long as errors are transient: for what is safe to repeat and no decorator sees. */
-  async patientRequest<T>(...request: Parameters<typeof this.request<T>>): Promise<T> {
-    return await retry(this.retries, () => this.request(...request), request[2]);
+  async sendPatiently<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    ...[doing, command, signal, expected]: Parameters<typeof this.send<Input, Output>>
+  ): Promise<Output> {
+    return await retry(this.retries, () => this.send(doing, command, signal, expected), signal);
   }
 
   destroy(): void {
@@ -125,9 +167,13 @@ export class S3Bucket {
   }
 }
 
-/** `{ abortSignal }` for the SDK where there is one. */
-export function aborting(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
-  return signal ? { abortSignal: signal } : {};
+/** Where a listing goes on, as EncodingType "url" has it, for the request that asks for more. */
+export function decodeMarker(marker: string): string {
+  try {
+    return decodeURIComponent(marker);
+  } catch {
+    return marker;
+  }
 }
 
 /** Replies that are no objects are read whole before they are parsed. */

@@ -83,6 +83,16 @@ export function isAbsence(error: unknown): boolean {
   return name !== 'NoSuchBucket' && $metadata?.httpStatusCode === 404;
 }
 
+/** The credentials lack a right. */
+export function isRefused(error: unknown): boolean {
+  return failureName(error) === 'AccessDenied';
+}
+
+/** There is an object of the name, and the request was to create one. */
+export function isTaken(error: unknown): boolean {
+  return failureName(error) === 'PreconditionFailed';
+}
+
 /** The name by which the server calls the failure. */
 export function failureName(error: unknown): string {
   const { name, code, $metadata } = error as Failure;

@@ -5,8 +5,8 @@ import {
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import type { ObjectLock, ObjectVersion, Retention } from '../storage.ts';
-import { failureName } from './s3-failure.ts';
-import { aborting, type S3Bucket } from './s3-bucket.ts';
+import { isRefused } from './s3-failure.ts';
+import type { S3Bucket } from './s3-bucket.ts';
 import type { S3Versions } from './s3-versions.ts';
 
 /** From so many on, all versions below what the names have in common are listed, a thousand to a request. */
@@ -63,14 +63,8 @@ export class S3ObjectLock implements ObjectLock {
       Retention: { Mode: modeOf(retention), RetainUntilDate: retention.until },
     });
     const doing = `extend the lock of "${name}"`;
-    const isRefused = (error: unknown): boolean => failureName(error) === 'AccessDenied';
     try {
-      await this.#bucket.patientRequest(
-        doing,
-        (client) => client.send(command, aborting(signal)),
-        signal,
-        isRefused,
-      );
+      await this.#bucket.sendPatiently(doing, command, signal, isRefused);
     } catch (error) {
       if (!isRefused(error)) throw error;
       // A lock that is longer or stronger already is refused as well.
@@ -89,9 +83,9 @@ export class S3ObjectLock implements ObjectLock {
   ): Promise<boolean> {
     try {
       const command = new GetObjectRetentionCommand(target);
-      const { Retention } = await this.#bucket.patientRequest(
+      const { Retention } = await this.#bucket.sendPatiently(
         `look at the lock of "${target.Key}"`,
-        (client) => client.send(command, aborting(signal)),
+        command,
         signal,
       );
       return (Retention?.RetainUntilDate ?? new Date(0)) >= until;

@@ -19,10 +19,11 @@ import type {
 import { cutIntoParts, gatherParts } from './cut-into-parts.ts';
 import { uploadInParts } from './multipart-upload.ts';
 import { readObject } from './read-object.ts';
-import { aborting, S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
-import { failureName, isAbsence } from './s3-failure.ts';
+import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
+import { isAbsence, isRefused, isTaken } from './s3-failure.ts';
 import { retentionParameters, S3ObjectLock } from './s3-object-lock.ts';
 import { S3Versions } from './s3-versions.ts';
+import { removeUnfinishedUploads } from './unfinished-uploads.ts';
 import { signFor, uploadBody } from './upload-body.ts';
 
 export interface S3StorageOptions extends S3BucketOptions {
@@ -127,9 +128,9 @@ export class S3Storage implements Storage {
     if (preferred) return preferred;
     const command = new HeadObjectCommand(this.#target(name));
     try {
-      const { ContentLength: sizeBytes = 0, LastModified: receivedAt } = await this.#bucket.request(
+      const { ContentLength: sizeBytes = 0, LastModified: receivedAt } = await this.#bucket.send(
         `look at "${name}"`,
-        (client) => client.send(command, aborting(signal)),
+        command,
         signal,
         (error) => isAbsence(error) || isRefused(error),
       );
@@ -153,11 +154,7 @@ export class S3Storage implements Storage {
         EncodingType: 'url',
         ContinuationToken,
       });
-      const page = await this.#bucket.request(
-        `list "${prefix}"`,
-        (client) => client.send(command, aborting(signal)),
-        signal,
-      );
+      const page = await this.#bucket.send(`list "${prefix}"`, command, signal);
       for (const { Key, Size: sizeBytes = 0, LastModified: receivedAt } of page.Contents ?? []) {
         const name = this.#bucket.nameOf(Key);
         if (name === undefined) continue;
@@ -178,12 +175,13 @@ export class S3Storage implements Storage {
     signal?.throwIfAborted();
     if (!(await this.#find(name, signal))) return 'absent';
     const command = new DeleteObjectCommand(this.#target(name));
-    await this.#bucket.request(
-      `remove "${name}"`,
-      (client) => client.send(command, aborting(signal)),
-      signal,
-    );
+    await this.#bucket.send(`remove "${name}"`, command, signal);
     return 'removed';
+  }
+
+  /** Of uploads in parts, which alone leave anything behind. */
+  async removeUnfinished(untouchedMs: number, signal?: AbortSignal): Promise<number> {
+    return await removeUnfinishedUploads(this.#bucket, untouchedMs, signal);
   }
 
   async close(): Promise<void> {
@@ -197,7 +195,6 @@ export class S3Storage implements Storage {
     parts: readonly Uint8Array[],
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
-    const isTaken = (error: unknown): boolean => failureName(error) === 'PreconditionFailed';
     try {
       await this.#bucket.conditionally(async (condition) => {
         const body = uploadBody(parts, this.#bucket.place.checksums, digestInName.exec(name)?.[1]);
@@ -208,12 +205,7 @@ export class S3Storage implements Storage {
           ...condition,
         });
         signFor(command, body);
-        await this.#bucket.request(
-          `store "${name}"`,
-          (client) => client.send(command, aborting(signal)),
-          signal,
-          isTaken,
-        );
+        await this.#bucket.send(`store "${name}"`, command, signal, isTaken);
       });
     } catch (error) {
       if (isTaken(error)) return 'exists';
@@ -245,11 +237,7 @@ export class S3Storage implements Storage {
       MaxKeys: 1,
       EncodingType: 'url',
     });
-    const { Contents } = await this.#bucket.request(
-      `look for "${name}"`,
-      (client) => client.send(command, aborting(signal)),
-      signal,
-    );
+    const { Contents } = await this.#bucket.send(`look for "${name}"`, command, signal);
     const { Key, Size: sizeBytes = 0, LastModified: receivedAt } = Contents?.[0] ?? {};
     return this.#bucket.nameOf(Key) === name ? { name, sizeBytes, receivedAt } : undefined;
   }
@@ -265,8 +253,4 @@ export class S3Storage implements Storage {
       { hint: 'Only general purpose buckets list in order; a directory bucket cannot hold a repository.' },
     );
   }
-}
-
-function isRefused(error: unknown): boolean {
-  return failureName(error) === 'AccessDenied';
 }

@@ -9,7 +9,7 @@ import { checkListPrefix } from '../object-name.ts';
 import { retry } from '../retry/backoff.ts';
 import type { ByteRange, ObjectVersion, ObjectVersions } from '../storage.ts';
 import { failureName } from './s3-failure.ts';
-import { aborting, type S3Bucket } from './s3-bucket.ts';
+import { decodeMarker, type S3Bucket } from './s3-bucket.ts';
 import { readObject } from './read-object.ts';
 
 /** Where versions are no business of this credential, or of this server. */
@@ -115,7 +115,7 @@ export class S3Versions implements ObjectVersions {
       yield* listed;
       if (!page.IsTruncated) return;
       const { NextKeyMarker, NextVersionIdMarker } = page;
-      const next = NextKeyMarker === undefined ? undefined : decode(NextKeyMarker);
+      const next = NextKeyMarker === undefined ? undefined : decodeMarker(NextKeyMarker);
       if (next === undefined || (next === KeyMarker && NextVersionIdMarker === VersionIdMarker))
         throw new SalvageError(
           'failed',
@@ -135,12 +135,7 @@ export class S3Versions implements ObjectVersions {
     const isRefused = (error: unknown): boolean => refusals.has(failureName(error));
     const doing = `list the versions of "${prefix}"`;
     try {
-      return await this.#bucket.patientRequest(
-        doing,
-        (client) => client.send(command, aborting(signal)),
-        signal,
-        isRefused,
-      );
+      return await this.#bucket.sendPatiently(doing, command, signal, isRefused);
     } catch (error) {
       if (!isRefused(error)) throw error;
       // Asked for one object it is because something is wrong with it; else there is no need to nag.
@@ -183,13 +178,5 @@ function* inOrder(group: readonly Listed[]): Generator<ObjectVersion> {
           at: isGone ? current!.receivedAt : group[index - 1]?.receivedAt,
         } as const);
     yield { name, id, sizeBytes, receivedAt, superseded };
-  }
-}
-
-function decode(marker: string): string {
-  try {
-    return decodeURIComponent(marker);
-  } catch {
-    return marker;
   }
 }
