@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { runOrdered } from './ordered-segments.ts';
 import type { OrderedJob } from './ordered-segments.ts';
-import { describeFailure } from './worker-failure.ts';
+import { describeFailure } from '../../errors/worker-failure.ts';
 
 const { job, thread } = workerData as { job: OrderedJob; thread: number };
 try {

@@ -1,6 +1,6 @@
 import { startWorker } from '../../bundle/start-worker.ts';
-import { reviveFailure } from './worker-failure.ts';
-import type { WorkerFailure } from './worker-failure.ts';
+import { reviveFailure } from '../../errors/worker-failure.ts';
+import type { WorkerFailure } from '../../errors/worker-failure.ts';
 
 /**
  * Runs a module as a worker until it ends by itself. A message from it is its failure.

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SegmentWork } from './segments.ts';
 import type { SegmentJob } from './segments.ts';
-import { describeFailure } from './worker-failure.ts';
+import { describeFailure } from '../../errors/worker-failure.ts';
 
 const work = new SegmentWork(workerData as SegmentJob);
 try {

@@ -18,6 +18,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { isMarkedMeanwhile } from '../keeper/removal-marks.ts';
 import { requireObjectLock, retentionFrom } from '../lock/lock-policy.ts';
 import { readRepositoryJson } from '../open-repository.ts';
+import { BackupWorkers, permitsPerWorker } from './backup-workers.ts';
 import { chooseMerged } from './choose-merged.ts';
 import { clearLeftovers } from './clear-leftovers.ts';
 import { commitSnapshot } from './commit-snapshot.ts';
@@ -31,7 +32,7 @@ import { PackStore } from './pack-store.ts';
 import { readSources } from './read-sources.ts';
 import { readStream, type StreamSource } from './read-stream.ts';
 import { TreeDraft } from './tree-draft.ts';
-import { permitsPerWorker, WorkerPool } from './worker-pool.ts';
+import type { WorkerSetup } from './worker-messages.ts';
 import { writeTree } from './write-tree.ts';
 
 export type BackupSource =
@@ -191,7 +192,7 @@ class BackupRun {
         hint: 'Leave out --dry-run.',
       });
     const draft = new TreeDraft('', undefined);
-    await readSources({ ...this.#reading(draft), walk: source.walk, pool: undefined });
+    await readSources({ ...this.#reading(draft), walk: source.walk, workers: undefined });
     return { snapshot: undefined, storedBytes: 0, packsStored: 0, healing: undefined };
   }
 
@@ -320,34 +321,19 @@ class BackupRun {
     };
   }
 
-  async #read(
-    draft: TreeDraft,
-    setup: ConstructorParameters<typeof WorkerPool>[0]['setup'],
-    store: PackStore,
-  ): Promise<number | undefined> {
+  async #read(draft: TreeDraft, setup: WorkerSetup, store: PackStore): Promise<number | undefined> {
     const { source, signal } = this.#options;
-    await using pool = new WorkerPool({
-      threads: this.#threads,
-      setup,
-      permit: () => store.permit(),
-      onPack: (pack) => store.storeStaged(pack),
-    });
-    const giveUp = (): void => pool.giveUp(signal.reason);
-    signal.addEventListener('abort', giveUp, { once: true });
-    try {
-      signal.throwIfAborted();
-      let lastSegments: number | undefined;
-      if (source.kind === 'stream')
-        await readStream({ ...this.#reading(draft), stream: source.stream, pool });
-      else ({ lastSegments } = await readSources({ ...this.#reading(draft), walk: source.walk, pool }));
-      await pool.flush();
-      return lastSegments;
-    } finally {
-      signal.removeEventListener('abort', giveUp);
-    }
+    signal.throwIfAborted();
+    await using workers = new BackupWorkers({ threads: this.#threads, setup, store, signal });
+    let lastSegments: number | undefined;
+    if (source.kind === 'stream')
+      await readStream({ ...this.#reading(draft), stream: source.stream, workers });
+    else ({ lastSegments } = await readSources({ ...this.#reading(draft), walk: source.walk, workers }));
+    await workers.flush();
+    return lastSegments;
   }
 
-  #reading(draft: TreeDraft): Omit<Parameters<typeof readSources>[0], 'walk' | 'pool'> {
+  #reading(draft: TreeDraft): Omit<Parameters<typeof readSources>[0], 'walk' | 'workers'> {
     const { observer, clock, signal, force = false } = this.#options;
     const { facts, lastListing } = this.#known;
     return {

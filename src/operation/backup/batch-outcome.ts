@@ -3,7 +3,6 @@ import type { BatchResult, FileExtras, FileProblem } from './worker-messages.ts'
 
 /** The answer to one batch while it is made. */
 export class BatchOutcome {
-  readonly #id: number;
   readonly #store: ContentStore;
   readonly #bytesReadBefore: number;
   readonly #bytesNewBefore: number;
@@ -13,8 +12,7 @@ export class BatchOutcome {
   readonly extras: FileExtras[] = [];
   readonly problems: FileProblem[] = [];
 
-  constructor(id: number, files: number, store: ContentStore) {
-    this.#id = id;
+  constructor(files: number, store: ContentStore) {
     this.#store = store;
     this.#bytesReadBefore = store.bytesRead;
     this.#bytesNewBefore = store.bytesNew;
@@ -28,8 +26,6 @@ export class BatchOutcome {
     const store = this.#store;
     const { counts, sizes, states, extras, problems } = this;
     return {
-      kind: 'result',
-      id: this.#id,
       ranges: store.takeRanges(),
       counts,
       sizes,

@@ -14,13 +14,13 @@ import { treeLines } from '../../repository/tree/tree-line.ts';
 import type { SourceProblem } from '../../source/source-problem.ts';
 import { Walk, type WalkOptions } from '../../source/walk.ts';
 import { fileStateOf, unsettled } from './file-state.ts';
+import type { BackupWorkers } from './backup-workers.ts';
 import { ListingMerge, type ListedSegment } from './listing-merge.ts';
 import type { BackupCounts, BackupObserver } from './observer.ts';
 import { OrderedWindow } from './ordered-window.ts';
 import type { PackFacts } from './pack-facts.ts';
 import type { TreeDraft } from './tree-draft.ts';
 import { fileState, type BatchResult, type FileExtras } from './worker-messages.ts';
-import type { WorkerPool } from './worker-pool.ts';
 
 export interface ReadSourcesOptions {
   readonly walk: Omit<WalkOptions, 'onProblem'>;
@@ -28,7 +28,7 @@ export interface ReadSourcesOptions {
   readonly lastListing: string | undefined;
   readonly draft: TreeDraft;
   /** Undefined for a dry run: nothing is read then. */
-  readonly pool: WorkerPool | undefined;
+  readonly workers: BackupWorkers | undefined;
   readonly facts: PackFacts;
   /** Whether a pack may not be referred to any more. */
   readonly isGone: (pack: number) => boolean;
@@ -84,7 +84,6 @@ class SourceReading {
   #batchPaths = '';
   #batchNumbers: number[] = [];
   #batchBytes = 0;
-  #nextBatch = 0;
   /** Paths of files with several names that are not in the tree: their other names have nothing to refer to. */
   readonly #missingFirstNames = new Set<string>();
 
@@ -99,7 +98,7 @@ class SourceReading {
   }
 
   async run(): Promise<{ lastSegments: number | undefined }> {
-    const { signal, pool } = this.#options;
+    const { signal, workers } = this.#options;
     try {
       for (let entries = 0; this.#walk.next(); entries++) {
         if (entries % entriesPerTurn === entriesPerTurn - 1) {
@@ -112,7 +111,7 @@ class SourceReading {
         if (this.#batchBytes >= batchBytes || this.#batch.length >= batchFiles) await this.#sendBatch();
         if (this.#window.isFull) {
           await this.#sendBatch();
-          await pool?.orFailure(this.#window.room());
+          await workers?.orFailure(this.#window.room());
         }
       }
     } finally {
@@ -189,7 +188,7 @@ class SourceReading {
       countedAs,
       outcome: undefined,
     };
-    if (!this.#options.pool) {
+    if (!this.#options.workers) {
       this.#options.counts.bytesRead += entry.size;
       this.#options.counts.contentBytes += entry.size;
       return;
@@ -250,7 +249,7 @@ class SourceReading {
   }
 
   #draft(entry: FileEntry, ranges: ContentRanges, state: FileState): void {
-    if (this.#options.pool) this.#options.draft.add(treeLines(entry, ranges), state);
+    if (this.#options.workers) this.#options.draft.add(treeLines(entry, ranges), state);
   }
 
   #keepSegment(segment: ListedSegment): void {
@@ -267,16 +266,15 @@ class SourceReading {
   }
 
   #add(weight: number, emit: () => void): void {
-    if (this.#options.pool) this.#window.add({ weight, isReady: () => true, emit });
+    if (this.#options.workers) this.#window.add({ weight, isReady: () => true, emit });
   }
 
   async #sendBatch(): Promise<void> {
-    const { pool } = this.#options;
-    if (this.#batch.length === 0 || !pool) return;
+    const { workers } = this.#options;
+    if (this.#batch.length === 0 || !workers) return;
     const files = this.#batch;
     const job = {
       kind: 'files',
-      id: this.#nextBatch++,
       paths: this.#batchPaths,
       numbers: Float64Array.from(this.#batchNumbers),
     } as const;
@@ -284,11 +282,11 @@ class SourceReading {
     this.#batchPaths = '';
     this.#batchNumbers = [];
     this.#batchBytes = 0;
-    await pool.room();
+    await workers.ready();
     this.#options.signal.throwIfAborted();
-    const done = pool.run(job).then((result) => this.#take(files, result));
+    const done = workers.run(job).then((result) => this.#take(files, result));
     this.#batches.add(done);
-    // The failure is the pool's, and whoever waits for the pool hears of it.
+    // The failure is that of all workers, and whoever waits for them hears of it.
     done.catch(() => {}).finally(() => this.#batches.delete(done));
   }
 

@@ -4,11 +4,11 @@ import type { FileEntry } from '../../posix/file-entry.ts';
 import { asBuffer } from '../../bytes/bytes.ts';
 import { treeLines } from '../../repository/tree/tree-line.ts';
 import { rangeBytes, rangeLength, rangePack } from '../../repository/tree/content-ranges.ts';
+import type { BackupWorkers } from './backup-workers.ts';
 import { unsettled } from './file-state.ts';
 import type { BackupCounts, BackupObserver } from './observer.ts';
 import type { PackFacts } from './pack-facts.ts';
 import type { TreeDraft } from './tree-draft.ts';
-import type { WorkerPool } from './worker-pool.ts';
 
 /** One stream that becomes one file: standard input, or what a command prints. */
 export interface StreamSource {
@@ -23,7 +23,7 @@ export interface StreamSource {
 export interface ReadStreamOptions {
   readonly stream: StreamSource;
   readonly draft: TreeDraft;
-  readonly pool: WorkerPool;
+  readonly workers: BackupWorkers;
   readonly facts: PackFacts;
   readonly counts: BackupCounts;
   readonly observer: BackupObserver;
@@ -37,9 +37,8 @@ const streamMode = 0o600;
 
 /** Stores the stream and writes its one line into the draft. @throws what the stream throws */
 export async function readStream(options: ReadStreamOptions): Promise<void> {
-  const { stream, draft, pool, facts, counts, observer, clock, signal } = options;
-  const answer = pool.run({ kind: 'stream', id: 0 });
-  answer.catch(() => {});
+  const { stream, draft, workers, facts, counts, observer, clock, signal } = options;
+  const answer = workers.run({ kind: 'stream' });
   let piece = Buffer.allocUnsafeSlow(pieceBytes);
   let filled = 0;
   const send = async (): Promise<void> => {
@@ -47,7 +46,7 @@ export async function readStream(options: ReadStreamOptions): Promise<void> {
       filled === pieceBytes ? piece : Buffer.from(new Uint8Array(piece.subarray(0, filled)).buffer);
     piece = Buffer.allocUnsafeSlow(pieceBytes);
     filled = 0;
-    await pool.sendData(new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
+    await workers.sendData(new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length));
   };
   for await (const bytes of stream.open(signal)) {
     signal.throwIfAborted();

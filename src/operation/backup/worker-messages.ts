@@ -4,11 +4,9 @@ import type { BlobTableShare } from '../../repository/cache/blob-table.ts';
 import type { PackId } from '../../repository/ids.ts';
 import type { SourceProblemKind } from '../../source/source-problem.ts';
 import type { StagedObject, StageSpec } from '../../storage/staged-object.ts';
-import type { InboxEnd } from './inbox.ts';
 
 /** What a worker is started with. */
 export interface WorkerSetup {
-  readonly inbox: InboxEnd;
   readonly chunkerSeed: Uint8Array;
   readonly stageSpec: StageSpec;
   readonly packTargetBytes: number;
@@ -21,7 +19,6 @@ export interface WorkerSetup {
 /** Files to be read, in order. */
 export interface FileBatch {
   readonly kind: 'files';
-  readonly id: number;
   /** Paths on this machine, latin1, each followed by a NUL: one flat string passes between threads at no cost. */
   readonly paths: string;
   /** `numbersPerFile` for each file: see `FileNumber`. */
@@ -32,11 +29,17 @@ export interface FileBatch {
 export const fileNumber = { fileSystem: 0, inode: 1, ctimeSeconds: 2, ctimeNanoseconds: 3 } as const;
 export const numbersPerFile = 4;
 
-/** A stream to be read; its bytes come in StreamData messages. */
+/** A stream to be read; its bytes are supplied as StreamData. */
 export interface StreamJob {
   readonly kind: 'stream';
-  readonly id: number;
 }
+
+/** Close the pack that is being filled, if there is one. The answer is that to a batch of no files. */
+export interface FlushJob {
+  readonly kind: 'flush';
+}
+
+export type BackupJob = FileBatch | StreamJob | FlushJob;
 
 /** Bytes of the stream; none mean its end. */
 export interface StreamData {
@@ -54,16 +57,8 @@ export interface PackPermit {
   readonly checkFrames: boolean;
 }
 
-/** Close the pack that is being filled, if there is one, and say that it is done. */
-export interface FlushRequest {
-  readonly kind: 'flush';
-}
-
-export interface StopRequest {
-  readonly kind: 'stop';
-}
-
-export type ToWorker = FileBatch | StreamJob | StreamData | PackPermit | FlushRequest | StopRequest;
+/** What the jobs of a worker need while they are at work. */
+export type BackupSupply = StreamData | PackPermit;
 
 /** How the reading of one file ended, by its number in `BatchResult.states`. */
 export const fileState = {
@@ -90,8 +85,6 @@ export interface FileExtras {
 }
 
 export interface BatchResult {
-  readonly kind: 'result';
-  readonly id: number;
   /** ContentRanges of all files, one after the other. */
   readonly ranges: Uint8Array<ArrayBuffer>;
   /** Ranges of each file. */
@@ -116,24 +109,10 @@ export interface StagedPack {
   readonly blobs: Uint8Array<ArrayBuffer>;
 }
 
-export interface Flushed {
-  readonly kind: 'flushed';
-}
-
-/** A StreamData message was taken up. */
+/** A piece of the stream was taken up. */
 export interface DataTaken {
   readonly kind: 'taken';
 }
 
-/** The worker is over: what it threw. */
-export interface WorkerFailure {
-  readonly kind: 'failed';
-  readonly error: {
-    readonly code?: string;
-    readonly message: string;
-    readonly hint?: string;
-    readonly stack?: string;
-  };
-}
-
-export type FromWorker = BatchResult | StagedPack | Flushed | DataTaken | WorkerFailure;
+/** What a worker tells while it is at work. */
+export type BackupNotice = StagedPack | DataTaken;

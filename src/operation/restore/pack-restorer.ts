@@ -12,7 +12,7 @@ import { fetchSync, fromBytes, type Fetch } from '../../repository/pack/fetch.ts
 import { PackReader } from '../../repository/pack/pack-reader.ts';
 import type { ByteRange } from '../../storage/storage.ts';
 import { HeldRanges } from '../reading/held-ranges.ts';
-import type { ObjectReader } from '../worker/object-reader.ts';
+import type { WorkerThread } from '../worker/worker-thread.ts';
 import { readFileBatch, type BatchFile, type PlacedRange } from './file-batch.ts';
 import type {
   CheckJob,
@@ -35,7 +35,7 @@ type ReadBlob = (range: PlacedRange) => Uint8Array;
 
 /** The work of one restore thread: writes the files of one pack after the other. Synchronous. */
 export class PackRestorer {
-  readonly #objects: ObjectReader;
+  readonly #thread: WorkerThread<RestoreSettings>;
   readonly #target: TargetDirectory;
   readonly #root: Buffer;
   #packBuffer: Buffer = Buffer.alloc(0);
@@ -47,9 +47,9 @@ export class PackRestorer {
   #bytes = 0;
   #fatal: string | undefined;
 
-  constructor(objects: ObjectReader, settings: RestoreSettings) {
-    const { target, overwrite, numericIds, allowDevices, owners, madeSinceNs } = settings;
-    this.#objects = objects;
+  constructor(thread: WorkerThread<RestoreSettings>) {
+    const { target, overwrite, numericIds, allowDevices, owners, madeSinceNs } = thread.settings;
+    this.#thread = thread;
     this.#root = Buffer.from(`${target}/`);
     this.#target = TargetDirectory.open(target, {
       overwrite,
@@ -72,8 +72,7 @@ export class PackRestorer {
     this.#bytes = 0;
     let damage: string | undefined;
     if (job.kind === 'pack') damage = this.#restore(job);
-    else if (job.kind === 'check') this.#check(job);
-    else this.#target.close();
+    else this.#check(job);
     const isDamaged = damage !== undefined || this.#lost.some(({ code }) => code === 'damaged');
     return {
       files: this.#files,
@@ -85,6 +84,10 @@ export class PackRestorer {
       batch: job.kind === 'pack' && isDamaged ? job.batch : undefined,
       fatal: this.#fatal,
     };
+  }
+
+  close(): void {
+    this.#target.close();
   }
 
   /** Returns what is wrong with the pack. */
@@ -102,7 +105,7 @@ export class PackRestorer {
       damage = error.message;
       for (const file of files) this.#lose(file, error);
     } finally {
-      this.#objects.close();
+      this.#thread.objects.close();
     }
     return damage;
   }
@@ -111,7 +114,7 @@ export class PackRestorer {
     const { object, pack } = job;
     if (!job.whole) {
       const held = new HeldRanges(job.head);
-      const read = (range: ByteRange): Uint8Array => this.#objects.read(object.name, range);
+      const read = (range: ByteRange): Uint8Array => this.#thread.objects.read(object.name, range);
       const run = <T>(work: Fetch<T>): T => fetchSync(held.serve(work), read);
       const reader = run(PackReader.open(object, { lends: true }));
       return { readBlob: (range) => run(checkedBlob(reader, range)), state: undefined };
@@ -120,7 +123,11 @@ export class PackRestorer {
       releaseMemory(this.#packBuffer);
       this.#packBuffer = Buffer.allocUnsafeSlow(object.sizeBytes);
     }
-    const size = this.#objects.readInto(object.name, 0, this.#packBuffer.subarray(0, object.sizeBytes));
+    const size = this.#thread.objects.readInto(
+      object.name,
+      0,
+      this.#packBuffer.subarray(0, object.sizeBytes),
+    );
     const bytes = this.#packBuffer.subarray(0, size);
     const read = fromBytes(bytes);
     const reader = fetchSync(PackReader.open({ ...object, sizeBytes: size }, { lends: true }), read);
@@ -201,6 +208,7 @@ export class PackRestorer {
 
   #check({ batch }: CheckJob): void {
     for (const file of readFileBatch(batch)) {
+      this.#thread.throwIfGivenUp();
       try {
         this.#checkFile(file);
         this.#files++;

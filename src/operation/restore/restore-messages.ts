@@ -38,12 +38,7 @@ export interface CheckJob {
   readonly batch: Uint8Array;
 }
 
-/** Let go of what is open. */
-export interface EndJob {
-  readonly kind: 'end';
-}
-
-export type RestoreJob = PackJob | CheckJob | EndJob;
+export type RestoreJob = PackJob | CheckJob;
 
 export interface LostFile {
   readonly path: Uint8Array;

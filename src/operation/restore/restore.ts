@@ -22,7 +22,8 @@ import type { Storage } from '../../storage/storage.ts';
 import type { LostSegment, OpenSnapshot } from '../open-snapshot.ts';
 import { contentBytes, ContentLayout, type Piece } from '../reading/content-layout.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
-import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
+import { workerCount } from '../worker/worker-count.ts';
+import { WorkerPool } from '../worker/worker-pool.ts';
 import { readFileBatch, type BatchFile, type PlacedRange, type SpreadPart } from './file-batch.ts';
 import { RestoreWindow } from './restore-window.ts';
 import type {
@@ -203,13 +204,13 @@ class RestoreRun {
     const memoryBytes = options.memoryBytes ?? defaultMemoryBytes;
     this.#wholePackBytes = memoryBytes / this.#threads - frameBytesPerWorker;
     const settings: RestoreSettings = { ...shared, madeSinceNs };
-    this.#pool = new WorkerPool(
-      new URL('./restore-worker.ts', import.meta.url),
-      this.#threads,
-      storage,
+    this.#pool = new WorkerPool({
+      module: new URL('./restore-worker.ts', import.meta.url),
+      threads: this.#threads,
       settings,
-      signal,
-    );
+      storage,
+      ...(signal && { signal }),
+    });
   }
 
   async run(): Promise<RestoreSummary> {
@@ -230,7 +231,6 @@ class RestoreRun {
     await this.#flush();
     await this.#dispatched;
     await this.#settled;
-    await Promise.all(Array.from({ length: this.#threads }, () => this.#pool.run({ kind: 'end' })));
     this.#close();
     return this.#summary;
   }
@@ -451,7 +451,7 @@ class RestoreRun {
         .map(packName),
     );
     for (const [pack, writer] of window.batches) {
-      await this.#pool.ready(this.#signal);
+      await this.#pool.ready();
       const batch = writer.finish();
       const id = this.#snapshot.packs.idOf(pack)!;
       const job = await this.#packJob(id, writer.contentBytes, batch);
@@ -638,7 +638,7 @@ class RestoreRun {
 
   async #check(window: RestoreWindow): Promise<void> {
     const batch = window.toCheck.finish();
-    await this.#pool.ready(this.#signal);
+    await this.#pool.ready();
     const { files, bytes, lost } = await this.#pool.run({ kind: 'check', batch }, [batch.buffer]);
     this.#summary.checked += files;
     this.#observer.onProgress(bytes, 0);

@@ -26,7 +26,7 @@ export class BatchSealer {
     this.#writer = new BlockWriter(compression, level);
   }
 
-  seal({ items }: Batch): SealedBatch {
+  run({ items }: Batch): SealedBatch {
     this.#contentBytes = 0;
     this.#files = 0;
     this.#problems = [];
@@ -43,6 +43,10 @@ export class BatchSealer {
       files: this.#files,
       problems: this.#problems,
     };
+  }
+
+  transferOf({ blocks }: SealedBatch): ArrayBuffer[] {
+    return blocks.map((block) => block.buffer);
   }
 
   #addFile(known: WholeFile): void {

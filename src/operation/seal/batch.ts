@@ -1,3 +1,4 @@
+import type { Compression } from '../../compression/compression.ts';
 import type { SourceProblem } from '../../source/source-problem.ts';
 
 /** A file that a worker opens, describes and reads whole. Paths are latin1 strings, one character per byte. */
@@ -26,8 +27,11 @@ export interface Batch {
   readonly items: readonly BatchItem[];
 }
 
-/** What a worker is told. */
-export type SealRequest = Batch | 'end';
+/** What every worker is started with. */
+export interface SealSettings {
+  readonly compression: Compression;
+  readonly level: number;
+}
 
 /** The answer to a batch. */
 export interface SealedBatch {

@@ -1,20 +1,8 @@
-// Thread of `seal`: gets batches, answers each with its compressed blocks, in order.
-import { parentPort, workerData } from 'node:worker_threads';
-import type { Compression } from '../../compression/compression.ts';
+// Thread of `seal`: answers each batch with its compressed blocks.
+import { serveJobs } from '../worker/worker-thread.ts';
 import { BatchSealer } from './batch-sealer.ts';
-import type { SealRequest } from './batch.ts';
+import type { Batch, SealedBatch, SealSettings } from './batch.ts';
 
-const { compression, level } = workerData as { compression: Compression; level: number };
-const sealer = new BatchSealer(compression, level);
-
-parentPort!.on('message', (request: SealRequest) => {
-  if (request === 'end') {
-    parentPort!.close();
-    return;
-  }
-  const sealed = sealer.seal(request);
-  parentPort!.postMessage(
-    sealed,
-    sealed.blocks.map((block) => block.buffer),
-  );
-});
+serveJobs<SealSettings, Batch, SealedBatch>(
+  ({ settings: { compression, level } }) => new BatchSealer(compression, level),
+);

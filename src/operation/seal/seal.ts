@@ -7,9 +7,9 @@ import { releaseMemory } from '../../bytes/release-memory.ts';
 import type { Compression } from '../../compression/compression.ts';
 import type { ReportSourceProblem } from '../../source/source-problem.ts';
 import { Walk, type WalkOptions } from '../../source/walk.ts';
-import type { SealedBatch } from './batch.ts';
+import { WorkerPool } from '../worker/worker-pool.ts';
+import type { Batch, SealedBatch, SealSettings } from './batch.ts';
 import { BatchPlan, type PlannedBatch } from './plan-batches.ts';
-import { SealThreads } from './seal-threads.ts';
 
 export interface SealOptions {
   readonly sources: Omit<WalkOptions, 'onProblem' | 'parents'>;
@@ -97,7 +97,13 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     options.onProgress?.(sealed.contentBytes, sealed.files);
   };
 
-  await using workers = new SealThreads(threads, compression, level);
+  const settings: SealSettings = { compression, level };
+  await using workers = new WorkerPool<Batch, SealedBatch>({
+    module: new URL('./seal-worker.ts', import.meta.url),
+    threads,
+    settings,
+    signal,
+  });
   try {
     await writeOut([header]);
     const pending: { batch: PlannedBatch; sealed: Promise<SealedBatch> }[] = [];
@@ -107,7 +113,7 @@ export async function seal(options: SealOptions): Promise<SealResult> {
     };
     for (const batch of plan.batches()) {
       signal.throwIfAborted();
-      pending.push({ batch, sealed: workers.seal(batch) });
+      pending.push({ batch, sealed: workers.run({ items: batch.items }) });
       // More than the workers have in hand, so that whoever is done first finds work while the oldest is still awaited.
       if (pending.length > threads * 3) await writeOldest();
     }

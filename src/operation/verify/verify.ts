@@ -31,7 +31,8 @@ import {
   type SignedSnapshot,
   type TrustedSigners,
 } from '../reading/signed-snapshot.ts';
-import { WorkerPool, workerCount } from '../worker/worker-pool.ts';
+import { workerCount } from '../worker/worker-count.ts';
+import { WorkerPool } from '../worker/worker-pool.ts';
 import { BlobReferences } from './blob-references.ts';
 import { checkChain, type ChainLink } from './check-chain.ts';
 import { checkKeeperRecords, type CheckedRecords } from './check-keeper-records.ts';
@@ -344,10 +345,16 @@ class Verification {
       );
     const bytes = toRead.reduce((sum, name) => sum + (this.#stored.get(name) ?? 0), 0);
     this.#observer.onTotal(bytes, toRead.length + roots.length);
-    await using pool = this.#openPool(roots.length + toRead.length);
+    await using pool = new WorkerPool<VerifyJob, VerifyAnswer>({
+      module: new URL('./verify-worker.ts', import.meta.url),
+      threads: workerCount(this.#storage, this.#options.threads),
+      settings: undefined,
+      storage: this.#storage,
+      ...(this.#signal && { signal: this.#signal }),
+    });
     const answers = new Set<Promise<void>>();
     const run: RunJob = async (name, job, transfer) => {
-      await pool.ready(this.#signal);
+      await pool.ready();
       const answer = this.#take(name, job.digest, pool.run(job, transfer)).finally(() =>
         answers.delete(answer),
       );
@@ -363,12 +370,6 @@ class Verification {
       await this.#openAll(signed, new Set(toRead), run);
     }
     await Promise.all(answers);
-  }
-
-  #openPool(jobs: number): WorkerPool<VerifyJob, VerifyAnswer> {
-    const count = Math.max(1, Math.min(jobs, workerCount(this.#storage, this.#options.threads)));
-    const file = new URL('./verify-worker.ts', import.meta.url);
-    return new WorkerPool(file, count, this.#storage, undefined, this.#signal);
   }
 
   async #take(name: string, digest: ObjectDigest, answer: Promise<VerifyAnswer>): Promise<void> {

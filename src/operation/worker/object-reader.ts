@@ -1,12 +1,20 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { receiveMessageOnPort } from 'node:worker_threads';
-import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
+import { SalvageError } from '../../errors/salvage-error.ts';
+import { reviveFailure } from '../../errors/worker-failure.ts';
 import { damagedObject } from '../../repository/damage.ts';
 import type { ByteRange } from '../../storage/storage.ts';
-import type { ObjectAccess, ObjectAnswer, ObjectRequest } from './object-service.ts';
+import type { ObjectAnswer, ObjectRequest } from './worker-messages.ts';
 
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * How a thread comes by objects: where they are plain files it opens them itself; else it asks the thread that owns the
+ * storage, which is asynchronous, and sleeps until the bytes are there.
+ */
+export type ObjectAccess =
+  | { readonly folder: string; readonly throwIfGivenUp: () => void }
+  | { readonly ask: (request: ObjectRequest) => ObjectAnswer };
 
 /** Reads objects synchronously in a worker thread. One object is open at a time; `close` lets go of it. */
 export class ObjectReader {
@@ -20,20 +28,22 @@ export class ObjectReader {
 
   /** True if each reading is a request that travels. */
   get isRemote(): boolean {
-    return this.#access.kind === 'ask';
+    return 'ask' in this.#access;
   }
 
   /**
    * Reads into `into` from `offset` on and returns how many bytes: fewer than it holds only at the end of the object.
-   * @throws damaged if there is no such object, failed if it cannot be read
+   * @throws damaged if there is no such object, failed if it cannot be read, RunGivenUp
    */
   readInto(name: string, offset: number, into: Uint8Array): number {
-    if (this.#access.kind === 'ask') {
-      const bytes = this.#ask(name, { offset, length: into.length });
+    const access = this.#access;
+    if ('ask' in access) {
+      const bytes = receive(name, access.ask({ name, range: { offset, length: into.length } }));
       into.set(bytes.subarray(0, into.length));
       return Math.min(bytes.length, into.length);
     }
-    this.#open(name, this.#access.folder);
+    access.throwIfGivenUp();
+    this.#open(name, access.folder);
     let filled = 0;
     while (filled < into.length) {
       const bytesRead = this.#naming(name, () =>
@@ -47,7 +57,7 @@ export class ObjectReader {
 
   /** A range in memory of its own. @throws as `readInto` */
   read(name: string, { offset, length }: ByteRange): Uint8Array {
-    if (this.#access.kind === 'ask') return this.#ask(name, { offset, length });
+    if ('ask' in this.#access) return receive(name, this.#access.ask({ name, range: { offset, length } }));
     const bytes = Buffer.allocUnsafeSlow(length);
     const filled = this.readInto(name, offset, bytes);
     return filled === length ? bytes : bytes.subarray(0, filled);
@@ -69,20 +79,6 @@ export class ObjectReader {
     });
   }
 
-  #ask(name: string, range: ByteRange): Uint8Array {
-    if (this.#access.kind !== 'ask') throw new TypeError('this reader asks nobody');
-    const { port, answers } = this.#access;
-    const seen = Atomics.load(answers, 0);
-    const request: ObjectRequest = { name, range };
-    port.postMessage(request);
-    Atomics.wait(answers, 0, seen);
-    const { message } = receiveMessageOnPort(port)! as { message: ObjectAnswer };
-    if ('failure' in message)
-      throw new SalvageError(message.failure.code as ErrorCode, message.failure.message);
-    if (!message.bytes) throw damagedObject(name, 'it is missing');
-    return message.bytes;
-  }
-
   #naming<T>(name: string, work: () => T): T {
     try {
       return work();
@@ -93,4 +89,10 @@ export class ObjectReader {
       throw new SalvageError('failed', `Cannot read "${name}": ${(cause as Error).message}`, { cause });
     }
   }
+}
+
+function receive(name: string, answer: ObjectAnswer): Uint8Array {
+  if ('failure' in answer) throw reviveFailure(answer.failure);
+  if (!answer.bytes) throw damagedObject(name, 'it is missing');
+  return answer.bytes;
 }
