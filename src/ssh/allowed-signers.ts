@@ -134,7 +134,8 @@ export function authorizeSigner(signers: readonly AllowedSigner[], claim: Signat
 
   function refusal(signer: AllowedSigner): string | undefined {
     if (signer.certAuthority) return 'the key is a certificate authority, and certificates are not supported';
-    if (!matchesPatternList(principal, signer.principals)) return 'the key belongs to another principal';
+    if (!matchesPatternList(principal, signer.principals))
+      return `the key belongs to another principal, ${JSON.stringify(signer.principals)}`;
     if (signer.namespaces !== undefined && !matchesPatternList(namespace, signer.namespaces))
       return `the key may not sign in the namespace "${namespace}"`;
     // OpenSSH counts whole seconds.

@@ -2,7 +2,8 @@
 import { generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
 import { formatPublicKey } from '../../src/ssh/public-key.ts';
 import { privateKeySigner } from '../../src/ssh/signer.ts';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 const next = privateKeySigner(generateEd25519Key('next'));
 

@@ -1,6 +1,7 @@
 // One bit is another: bit rot, or somebody who hopes that nobody looks.
 import { indexName, packName, snapshotFileName } from '../../src/repository/layout.ts';
-import { attackTest, flipBit, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { flipBit, someFile } from '../support/attacked-repository.ts';
 
 attackTest('in a pack', async (attacked) => {
   const { contentPacks } = await attacked.repository.snapshot([someFile('a')]);

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { writeKeeperRecord } from '../../src/operation/keeper/keeper-records.ts';
 import { generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
 import { privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
-import { attackTest, flipBit, someFile, type AttackedRepository } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { flipBit, someFile, type AttackedRepository } from '../support/attacked-repository.ts';
 import type { HandMadeSnapshot } from '../support/hand-made-repository.ts';
 
 const stranger = privateKeySigner(generateEd25519Key('stranger'));

@@ -1,5 +1,6 @@
 // Two histories in one repository.
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('two snapshots have one number', async (attacked) => {
   const { repository } = attacked;

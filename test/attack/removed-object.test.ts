@@ -1,24 +1,25 @@
 // Who can delete takes packs, index objects or parts of a snapshot away.
 import assert from 'node:assert/strict';
 import { indexName, packName, snapshotFileName } from '../../src/repository/layout.ts';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('a pack is removed: seen without reading anything', async (attacked) => {
   const { id, contentPacks } = await attacked.repository.snapshot([someFile('a')]);
-  await attacked.storage.remove(packName(contentPacks[0]!));
+  await attacked.remove(packName(contentPacks[0]!));
   await attacked.finds([['missing-object', new RegExp(`^"packs/.*" is missing. Snapshot ${id} needs it`)]], {
     withoutData: true,
   });
 });
 
 attackTest('an index object, root.age or snapshot.json is removed', async (attacked) => {
-  const { repository, storage } = attacked;
+  const { repository } = attacked;
   const { index } = await repository.snapshot([someFile('a')]);
   const second = await repository.snapshot([someFile('b')]);
   const third = await repository.snapshot([someFile('c')]);
-  await storage.remove(indexName(index));
-  await storage.remove(snapshotFileName(second.id, 'root.age'));
-  await storage.remove(snapshotFileName(third.id, 'snapshot.json'));
+  await attacked.remove(indexName(index));
+  await attacked.remove(snapshotFileName(second.id, 'root.age'));
+  await attacked.remove(snapshotFileName(third.id, 'snapshot.json'));
   await attacked.finds([
     ['damaged-snapshot', /snapshot\.json": it is missing/],
     ['missing-object', /"index\/.*" is missing/],
@@ -29,7 +30,7 @@ attackTest('an index object, root.age or snapshot.json is removed', async (attac
 attackTest('the keeper refuses to guess what a snapshot without its list needs', async (attacked) => {
   const { id } = await attacked.repository.snapshot([someFile('a')]);
   await attacked.repository.snapshot([someFile('b')]);
-  await attacked.storage.remove(snapshotFileName(id, 'SHA256SUMS'));
+  await attacked.remove(snapshotFileName(id, 'SHA256SUMS'));
   await assert.rejects(attacked.prune(), /Cannot tell what snapshot .* still needs: .*it is missing/);
   await attacked.finds([['damaged-snapshot', /SHA256SUMS": it is missing/]]);
 });

@@ -1,7 +1,8 @@
 // Who can delete takes a snapshot away: verify names it, unless a record of a trusted keeper says that it was meant to go.
 import assert from 'node:assert/strict';
 import { packName } from '../../src/repository/layout.ts';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('a snapshot is taken out of the middle', async (attacked) => {
   const { repository } = attacked;
@@ -13,10 +14,10 @@ attackTest('a snapshot is taken out of the middle', async (attacked) => {
 });
 
 attackTest('only its signature is taken, so that it looks unfinished', async (attacked) => {
-  const { repository, storage } = attacked;
+  const { repository } = attacked;
   const { id } = await repository.snapshot([someFile('a')]);
   await repository.snapshot([someFile('b')]);
-  await storage.remove(`snapshots/${id}/SHA256SUMS.sig`);
+  await attacked.remove(`snapshots/${id}/SHA256SUMS.sig`);
   await attacked.finds([['missing-snapshot', /^Snapshot number 1 is missing/]]);
 });
 
@@ -49,7 +50,7 @@ attackTest(
     await attacked.removeAll(`snapshots/${id}/`);
     await assert.rejects(attacked.prune(), /snapshot number 2 is missing, and no record of this keeper says/);
     // Brought back from wherever it is kept, all is good again.
-    for (const [name, bytes] of taken) await storage.create(name, [bytes]);
+    await attacked.bring(taken);
     await attacked.prune();
     await attacked.finds([]);
     assert.ok(await storage.stat(packName(contentPacks[0]!)));

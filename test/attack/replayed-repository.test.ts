@@ -1,6 +1,7 @@
 // Storage shows an old state as the present one. Every object in it is genuine; only memory helps.
 import assert from 'node:assert/strict';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('the whole repository is set back', async (attacked) => {
   const { repository } = attacked;
@@ -71,7 +72,7 @@ attackTest('the records of the keeper are set back', async (attacked) => {
 });
 
 attackTest('a snapshot that the keeper has removed is brought back', async (attacked) => {
-  const { repository, storage } = attacked;
+  const { repository } = attacked;
   const { id } = await repository.snapshot([someFile('a')]);
   const old = await attacked.copyAll(`snapshots/${id}/`);
   await repository.snapshot([someFile('b')]);
@@ -79,7 +80,7 @@ attackTest('a snapshot that the keeper has removed is brought back', async (atta
   await attacked.prune();
   attacked.passTime(25);
   await attacked.prune();
-  for (const [name, bytes] of old) await storage.create(name, [bytes]);
+  await attacked.bring(old);
   // It counts for nothing, neither for verify nor for the next run of the keeper.
   const { troubles, snapshots } = await attacked.verify();
   assert.deepEqual([troubles, snapshots], [[], 1]);

@@ -1,6 +1,7 @@
 // Good objects in wrong places.
 import { packName, snapshotFileName } from '../../src/repository/layout.ts';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('two packs are exchanged', async (attacked) => {
   const { contentPacks } = await attacked.repository.snapshot([someFile('a'), someFile('b')], {
@@ -29,11 +30,11 @@ attackTest('a snapshot gets the list and the signature of another', async (attac
 });
 
 attackTest('a snapshot is renamed to look newer', async (attacked) => {
-  const { repository, storage } = attacked;
+  const { repository } = attacked;
   const { id } = await repository.snapshot([someFile('a')]);
   await repository.snapshot([someFile('b')]);
   const renamed = id.replace(/^00000001/, '00000003');
-  for (const [name, bytes] of await attacked.copyAll(`snapshots/${id}/`))
-    await storage.create(name.replace(id, renamed), [bytes]);
+  const files = await attacked.copyAll(`snapshots/${id}/`);
+  await attacked.bring([...files].map(([name, bytes]) => [name.replace(id, renamed), bytes]));
   await attacked.finds([['damaged-snapshot', /lists something that belongs to no snapshot/]]);
 });

@@ -1,6 +1,7 @@
 // An object loses its end, or all of it.
 import { packName, snapshotFileName } from '../../src/repository/layout.ts';
-import { attackTest, someFile } from '../support/attacked-repository.ts';
+import { attackTest } from '../support/attack-test.ts';
+import { someFile } from '../support/attacked-repository.ts';
 
 attackTest('a pack is cut short', async (attacked) => {
   const { contentPacks } = await attacked.repository.snapshot([someFile('a')]);

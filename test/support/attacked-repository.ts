@@ -1,10 +1,7 @@
-// What every attack on a repository needs: a good repository in each kind of storage, hands that change what is stored, a
-// keeper, and a verifier that must notice. A storage is added to `kinds`, and every attack runs against it.
+// What every attack on a repository needs: a good repository, hands that change what is stored, a keeper, and a verifier
+// that must notice. `attackTest` runs an attack against each kind of storage.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
 import type { Clock } from '../../src/clock/clock.ts';
 import { executeForget, planForget } from '../../src/operation/forget/forget.ts';
 import { keeperNamespace } from '../../src/operation/keeper/keeper-records.ts';
@@ -17,14 +14,8 @@ import { parseAllowedSigners } from '../../src/ssh/allowed-signers.ts';
 import { generateEd25519Key } from '../../src/ssh/encode-private-key.ts';
 import { formatPublicKey } from '../../src/ssh/public-key.ts';
 import { privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
-import { LocalStorage } from '../../src/storage/local/local-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
-import { handMadePrincipal, HandMadeRepository, type HandMadeFile } from './hand-made-repository.ts';
-
-/** A new and empty storage of each kind. */
-const kinds: Readonly<Record<string, (folder: string) => Promise<Storage>>> = {
-  local: async (folder) => new LocalStorage(join(folder, 'repository')),
-};
+import { handMadePrincipal, type HandMadeFile, type HandMadeRepository } from './hand-made-repository.ts';
 
 const never = new AbortController().signal;
 
@@ -40,15 +31,42 @@ export interface VerifySettings {
   readonly withoutKeeper?: boolean;
 }
 
+/** Somebody who has the storage and is not salvage: nothing is checked, and no condition is kept. */
+export interface Attacker {
+  /** In place of what there is under the name. */
+  put(name: string, bytes: Uint8Array): Promise<void>;
+  remove(name: string): Promise<void>;
+}
+
+/** Where salvage's own calls are all that it takes. */
+export function plainAttacker(storage: Storage): Attacker {
+  return {
+    async put(name, bytes) {
+      await storage.remove(name);
+      await storage.create(name, [bytes]);
+    },
+    async remove(name) {
+      await storage.remove(name);
+    },
+  };
+}
+
 export class AttackedRepository {
   readonly storage: Storage;
   readonly repository: HandMadeRepository;
   readonly keeper: Signer = privateKeySigner(generateEd25519Key('keeper'));
+  readonly #attacker: Attacker;
   readonly #stateFolder: string;
   #nowMs: number = Date.now();
 
-  constructor(storage: Storage, repository: HandMadeRepository, folder: string) {
+  constructor(
+    storage: Storage,
+    repository: HandMadeRepository,
+    folder: string,
+    attacker: Attacker = plainAttacker(storage),
+  ) {
     this.storage = storage;
+    this.#attacker = attacker;
     this.repository = repository;
     this.#stateFolder = join(folder, 'keeper');
   }
@@ -61,29 +79,39 @@ export class AttackedRepository {
     this.#nowMs += hours * 3_600_000;
   }
 
+  /** Writes over an object. */
   async rewrite(name: string, change: (bytes: Buffer) => Uint8Array): Promise<void> {
     const bytes = await this.storage.read(name);
     assert.ok(bytes, `${name} is there`);
-    await this.storage.remove(name);
-    await this.storage.create(name, [change(Buffer.from(bytes))]);
+    await this.#attacker.put(name, change(Buffer.from(bytes)));
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#attacker.remove(name);
   }
 
   async removeAll(prefix: string): Promise<void> {
     const names: string[] = [];
     for await (const { name } of this.storage.list(prefix)) names.push(name);
-    for (const name of names) await this.storage.remove(name);
+    await Promise.all(names.map((name) => this.remove(name)));
   }
 
   /** Everything that is stored, to be played back. */
   async copyAll(prefix = ''): Promise<Map<string, Uint8Array>> {
-    const all = new Map<string, Uint8Array>();
-    for await (const { name } of this.storage.list(prefix)) all.set(name, (await this.storage.read(name))!);
-    return all;
+    const names: string[] = [];
+    for await (const { name } of this.storage.list(prefix)) names.push(name);
+    return new Map(
+      await Promise.all(names.map(async (name) => [name, (await this.storage.read(name))!] as const)),
+    );
   }
 
   async playBack(objects: ReadonlyMap<string, Uint8Array>): Promise<void> {
     await this.removeAll('');
-    for (const [name, bytes] of objects) await this.storage.create(name, [bytes]);
+    await this.bring(objects);
+  }
+
+  async bring(objects: Iterable<readonly [name: string, bytes: Uint8Array]>): Promise<void> {
+    await Promise.all(Array.from(objects, ([name, bytes]) => this.#attacker.put(name, bytes)));
   }
 
   get allowedSigners(): string {
@@ -196,19 +224,4 @@ export function flipBit(at: number): (bytes: Buffer) => Buffer {
     bytes[at]! ^= 1;
     return bytes;
   };
-}
-
-/** Runs the attack against each kind of storage. */
-export function attackTest(
-  what: string,
-  attack: (attacked: AttackedRepository, t: TestContext) => Promise<void>,
-): void {
-  for (const [kind, open] of Object.entries(kinds))
-    test(`${what} (${kind})`, async (t) => {
-      const folder = mkdtempSync(join(tmpdir(), 'salvage-attack-'));
-      t.after(() => rmSync(folder, { recursive: true, force: true }));
-      const storage = await open(folder);
-      t.after(() => storage.close());
-      await attack(new AttackedRepository(storage, await HandMadeRepository.create(storage), folder), t);
-    });
 }

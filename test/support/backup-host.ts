@@ -1,4 +1,4 @@
-// A host that backs up into storage in memory, in the test's own process.
+// A host that backs up into storage in memory, or another one, in the test's own process.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,21 +14,32 @@ import { privateKeySigner, type Signer } from '../../src/ssh/signer.ts';
 import { MemoryStorage } from '../../src/storage/memory/memory-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 
-export interface BackupHost {
+export interface BackupHost<S extends Storage = MemoryStorage> {
   /** Removed at the end; `src` in it is what is backed up, and empty. */
   readonly folder: string;
-  readonly storage: MemoryStorage;
+  readonly storage: S;
   readonly identity: X25519Identity;
   readonly host: HostConfiguration;
   readonly signer: Signer;
 }
 
+interface Lifetime {
+  after(callback: () => void): void;
+}
+
 /** A host that is set up for a new repository. */
-export async function createBackupHost(lifetime: { after(callback: () => void): void }): Promise<BackupHost> {
+export async function createBackupHost(lifetime: Lifetime): Promise<BackupHost> {
+  return await createBackupHostIn(new MemoryStorage(), lifetime);
+}
+
+/** The same in a given storage, which is empty. */
+export async function createBackupHostIn<S extends Storage>(
+  storage: S,
+  lifetime: Lifetime,
+): Promise<BackupHost<S>> {
   const folder = mkdtempSync(join(tmpdir(), 'salvage-host-'));
   lifetime.after(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, 'src'));
-  const storage = new MemoryStorage();
   const identity = X25519Identity.generate();
   const host = await init({
     storage,
@@ -44,7 +55,7 @@ export async function createBackupHost(lifetime: { after(callback: () => void): 
 }
 
 export async function runBackup(
-  { folder, storage: own, host, signer }: BackupHost,
+  { folder, storage: own, host, signer }: BackupHost<Storage>,
   {
     storage = own,
     clock = systemClock,
