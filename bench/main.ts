@@ -1,4 +1,4 @@
-// npm run bench -- archive | repository: paired measurements with the real peers. Prints them and appends them to
+// npm run bench -- archive | remote | repository: paired measurements with the real peers. Prints them and appends them to
 // bench/results/NAME.md, newest last.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { preparePeers } from '../tools/peers.ts';
 
 const benches: Readonly<Record<string, () => Promise<string>>> = {
   archive: async () => (await import('./archive.ts')).benchArchive(),
+  remote: async () => await (await import('./remote.ts')).benchRemote(),
   repository: async () => (await import('./repository.ts')).benchRepository(),
 };
 
