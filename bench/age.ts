@@ -4,10 +4,10 @@ import { randomFillSync } from 'node:crypto';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { salvage } from '../test/support/cli.ts';
 import { age13, age13Folder } from '../test/support/peers.ts';
 import { measureInTurn, warmMemory } from './measure.ts';
 import type { Run } from './measure.ts';
+import { buildMeasured } from './program.ts';
 
 const fileBytes = 1024 * 1024 * 1024;
 
@@ -23,6 +23,7 @@ export interface PairedResult {
 export async function benchEncryptDecrypt(rounds = 5): Promise<PairedResult[]> {
   const folder = mkdtempSync(join(scratchFolder(), 'salvage-bench-age-'));
   try {
+    const salvage = await buildMeasured();
     const path = (name: string): string => join(folder, name);
     writeRandomFile(path('plain'));
     execFileSync(join(age13Folder, 'age-keygen'), ['-o', path('key')], { stdio: 'ignore' });

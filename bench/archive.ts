@@ -1,14 +1,14 @@
 // npm run bench -- archive: seal against the recipe and its fastest relative, then encrypt and decrypt against age.
-// SALVAGE_BENCH_SOURCE=DIR chooses the tree (default /usr/share), SALVAGE_BENCH_ROUNDS the number of counted rounds (3).
+// SALVAGE_BENCH_SOURCE=DIR[:DIR…] chooses the tree (default /usr/share), SALVAGE_BENCH_ROUNDS the number of counted rounds (3).
 // The sources come from the page cache; all archives go to a file in the scratch folder (TMPDIR).
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { salvage } from '../test/support/cli.ts';
 import { age13 } from '../test/support/peers.ts';
 import { benchEncryptDecrypt } from './age.ts';
 import {
+  describeTree,
   machineShape,
   measureInTurn,
   median,
@@ -17,16 +17,18 @@ import {
   warmMemory,
   type Run,
 } from './measure.ts';
+import { buildMeasured } from './program.ts';
 
 /** A section in Markdown: what was measured, on what, and the ratios to each peer of the same rounds. */
 export async function benchArchive(): Promise<string> {
-  const source = process.env['SALVAGE_BENCH_SOURCE'] ?? '/usr/share';
+  const sources = (process.env['SALVAGE_BENCH_SOURCE'] ?? '/usr/share').split(':');
   const rounds = Number(process.env['SALVAGE_BENCH_ROUNDS'] ?? 3);
   const scratch = mkdtempSync(join(tmpdir(), 'salvage-bench-'));
   try {
     sh(`ssh-keygen -q -t ed25519 -N '' -f ${scratch}/id`);
     const encrypt = `${age13} -R ${scratch}/id.pub`;
-    const tree = source.replace(/^\//, '');
+    const salvage = await buildMeasured();
+    const tree = sources.map((source) => source.replace(/^\//, '')).join(' ');
     const commands: Record<string, string> = {
       'salvage seal': `cd /; ${salvage} seal -q ${tree} -R ${scratch}/id.pub -o OUT`,
       'tar zc | age': `cd /; tar -zc ${tree} | ${encrypt} > OUT`,
@@ -42,7 +44,7 @@ export async function benchArchive(): Promise<string> {
         rmSync(outputs.get(name)!, { force: true });
         sh('sync');
         warmMemory(1e9);
-        warmFiles([source]);
+        warmFiles(sources);
       },
     }));
     const runs = measureInTurn(contestants, rounds);
@@ -52,7 +54,7 @@ export async function benchArchive(): Promise<string> {
     return [
       `## ${new Date().toISOString().slice(0, 16)}Z, ${machineShape()}`,
       '',
-      `Tree: ${source}, ${sh(`find ${source} -type f | wc -l`)} files, ${sh(`du -sm ${source}`).split('\t')[0]} MiB. ${rounds} rounds, medians; "faster" is the median of the ratios of the same round.`,
+      `Tree: ${describeTree(sources)}. ${rounds} rounds, medians; "faster" is the median of the ratios of the same round.`,
       '',
       '| work | seconds | user + sys | peak RSS MiB | archive MB | salvage is … × faster |',
       '| --- | --- | --- | --- | --- | --- |',

@@ -92,6 +92,17 @@ export function medianRatio(a: readonly Run[], b: readonly Run[]): number {
   return median(a.map((run, round) => b[round]!.wallS / run.wallS));
 }
 
+/** `/usr/lib and /usr/share, 52000 files, 700 MiB` */
+export function describeTree(folders: readonly string[]): string {
+  const sum = (command: string): number =>
+    folders.reduce(
+      (total, folder) => total + parseInt(spawnSync('sh', ['-c', command, '', folder]).stdout.toString()),
+      0,
+    );
+  const files = sum('find "$1" -type f | wc -l');
+  return `${folders.join(' and ')}, ${files} files, ${sum('du -sm "$1"')} MiB`;
+}
+
 /** `2 cores (Intel …), 24 GiB, Node 24.21.0` */
 export function machineShape(): string {
   const list = cpus();

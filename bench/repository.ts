@@ -1,19 +1,26 @@
 // npm run bench -- repository: salvage's repository against restic and borg (if installed), paired, in one run.
-// SALVAGE_BENCH_SOURCE=DIR chooses the tree (default /usr/lib), SALVAGE_BENCH_ROUNDS the number of counted rounds (3).
+// SALVAGE_BENCH_SOURCE=DIR[:DIR…] chooses the tree (default /usr/lib), SALVAGE_BENCH_ROUNDS the number of counted rounds (3).
 // Sources and repositories are on the disk of the scratch folder (TMPDIR), restores go to /dev/shm; all from the page cache.
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { machineShape, measureInTurn, median, medianRatio, warmFiles, warmMemory } from './measure.ts';
+import {
+  describeTree,
+  machineShape,
+  measureInTurn,
+  median,
+  medianRatio,
+  warmFiles,
+  warmMemory,
+} from './measure.ts';
 import type { Contestant, Run } from './measure.ts';
+import { buildMeasured } from './program.ts';
 import { fetchFromUnstable } from '../tools/peers.ts';
 
-const root = join(import.meta.dirname, '..');
-
-export function benchRepository(): string {
-  const source = process.env['SALVAGE_BENCH_SOURCE'] ?? '/usr/lib';
+export async function benchRepository(): Promise<string> {
+  const sources = (process.env['SALVAGE_BENCH_SOURCE'] ?? '/usr/lib').split(':');
   const rounds = Number(process.env['SALVAGE_BENCH_ROUNDS'] ?? 3);
   const scratch = mkdtempSync(join(tmpdir(), 'salvage-bench-'));
   const memory = mkdtempSync('/dev/shm/salvage-bench-');
@@ -21,7 +28,8 @@ export function benchRepository(): string {
   const borg = existsSync('/usr/bin/borg') ? '/usr/bin/borg' : undefined;
   try {
     const tree = join(scratch, 'tree');
-    sh(`cp -a ${quote(source)} ${quote(tree)}`);
+    mkdirSync(tree);
+    sh(`cp -a ${sources.map(quote).join(' ')} ${quote(tree)}`);
     const repositories = ['salvage-repo', 'restic-repo', 'borg-repo'].map((name) => join(scratch, name));
     const files = globSync('**/*', { cwd: tree, withFileTypes: true }).filter((entry) => entry.isFile());
     sh(`ssh-keygen -q -t ed25519 -N '' -f ${scratch}/id`);
@@ -31,11 +39,11 @@ export function benchRepository(): string {
       `cd ${scratch}`,
     ].join('; ');
     const at = (command: string): string => `${settings}; ${command}`;
-    const salvage = join(root, 'salvage');
+    const salvage = await buildMeasured();
     const out: string[] = [
       `## ${new Date().toISOString().slice(0, 16)}Z, ${machineShape()}`,
       '',
-      `Tree: a copy of ${source}, ${files.length} files, ${sh(`du -sm ${tree}`).split('\t')[0]} MiB. ${rounds} rounds, medians; "faster" is the median of the ratios of the same round.`,
+      `Tree: a copy of ${describeTree(sources)}. ${rounds} rounds, medians; "faster" is the median of the ratios of the same round.`,
       '',
       '| work | who | seconds | user + sys | peak RSS MiB | salvage is … × faster |',
       '| --- | --- | --- | --- | --- | --- |',
