@@ -1,8 +1,6 @@
-// Files that other programs change, lengthen, shorten, replace and remove while a backup reads them. A large file keeps
-// the one thread of the run busy; while it holds that file open, everything else has been walked and not yet been read.
+// Files that other programs change, lengthen, shorten, replace and remove while a backup reads them. strace stops the run
+// in its first read of the first file: that one is open, and everything else has been walked and not yet been read.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
   appendFileSync,
   existsSync,
@@ -10,7 +8,6 @@ import {
   closeSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -23,7 +20,10 @@ import { setTimeout } from 'node:timers/promises';
 import { createSandbox, salvage } from '../support/cli.ts';
 import { needsPeers } from '../support/peers.ts';
 
-const largeBytes = 300_000_000;
+/** With all else no more than one batch of a worker, which it gets when the walk is over. */
+const largeBytes = 7_000_000;
+/** More than is read at once. */
+const largerBytes = 20_000_000;
 
 interface Run {
   readonly code: number;
@@ -33,7 +33,7 @@ interface Run {
 describe('a backup of files that change', needsPeers, () => {
   const box = createSandbox({ after });
   const large = box.path('src', 'a-large');
-  const env = { ...process.env, HOME: box.path('.home'), XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' };
+  const env = { XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' };
 
   before(async () => {
     const { code, stderr } = await box.shell(
@@ -45,21 +45,32 @@ describe('a backup of files that change', needsPeers, () => {
     assert.equal(code, 0, stderr);
   });
 
-  /** Runs a backup, and `change` while the large file is open. */
+  /** Runs a backup, and `change` while the large file is being read. */
   const backupWhile = async (change: () => void): Promise<Run> => {
-    const args = ['backup', '--repo', 'repo', '--threads', '1', '--force', '--json', 'src'];
-    const child = spawn(salvage, args, { cwd: box.folder, env, stdio: ['ignore', 'pipe', 'inherit'] });
-    const printed: Buffer[] = [];
-    child.stdout.on('data', (bytes: Buffer) => printed.push(bytes));
-    const closed = once(child, 'close') as Promise<[number]>;
-    const isOpen = (): boolean => openFiles(child.pid!).includes(large);
-    while (!isOpen()) {
-      assert.equal(child.exitCode, null, 'the backup was over before it was seen to read');
-      await setTimeout(2);
+    const trace = box.path('trace');
+    rmSync(trace, { force: true });
+    const stop = ['-P', large, '-e', 'trace=pread64', '-e', 'inject=pread64:signal=SIGSTOP:when=1'];
+    const backup = [salvage, 'backup', '--repo', 'repo', '--threads', '1', '--force', '--json', 'src'];
+    const args = ['-f', '-o', trace, ...stop, ...backup];
+    const running = box.program('strace', args, { env });
+    let isOver = false;
+    const noteEnd = (): void => void (isOver = true);
+    running.then(noteEnd, noteEnd);
+    let stopped: RegExpExecArray | null = null;
+    while (!stopped) {
+      assert.ok(!isOver, 'the backup was over before it was stopped');
+      stopped = /^(\d+) +--- stopped by SIGSTOP/m.exec(
+        existsSync(trace) ? readFileSync(trace, 'latin1') : '',
+      );
+      await setTimeout(5);
     }
-    change();
-    const [code] = await closed;
-    const lines = Buffer.concat(printed).toString().trim().split('\n');
+    try {
+      change();
+    } finally {
+      process.kill(Number(stopped[1]), 'SIGCONT');
+    }
+    const { code, stdout } = await running;
+    const lines = stdout.toString().trim().split('\n');
     const events = lines.map((line) => JSON.parse(line) as Record<string, string>);
     return { code, events: events.filter(({ event }) => event === 'problem') };
   };
@@ -67,7 +78,7 @@ describe('a backup of files that change', needsPeers, () => {
   const verifies = async (): Promise<void> => {
     const { code, stderr } = await box.salvage(
       ['verify', '--repo', 'repo', '--allowed-signers', 'allowed', '-i', 'key.txt'],
-      { env: { XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' } },
+      { env },
     );
     assert.equal(code, 0, stderr);
   };
@@ -98,7 +109,7 @@ describe('a backup of files that change', needsPeers, () => {
       [...problems.keys()].toSorted((a, b) => (a < b ? -1 : 1)),
       ['src/a-large', 'src/linked', 'src/replaced', 'src/stays', 'src/vanishes'],
     );
-    assert.match(problems.get('src/a-large')!, /^changed: it grew from 300000000 to 300000004 bytes/);
+    assert.match(problems.get('src/a-large')!, /^changed: it grew from 7000000 to 7000004 bytes/);
     assert.match(problems.get('src/vanishes')!, /^vanished/);
     await verifies();
     const [snapshot] = readdirSync(box.path('repo', 'snapshots'));
@@ -119,12 +130,13 @@ describe('a backup of files that change', needsPeers, () => {
   });
 
   test('names what shrank and what was written over', async () => {
+    await box.shell(`head -c ${largerBytes} /dev/zero > src/a-large`);
     const shrunk = await backupWhile(() => truncateSync(large, 1000));
     assert.equal(shrunk.code, 3);
-    assert.match(shrunk.events[0]!['message']!, /^it shrank from 300000004 to 1000 bytes/);
+    assert.match(shrunk.events[0]!['message']!, /^it shrank from 20000000 to 1000 bytes/);
     const out = await restored();
     const { size } = statSync(`${out}/a-large`);
-    assert.ok(size >= 1000 && size < 300_000_004, `${size} bytes`);
+    assert.ok(size >= 1000 && size < largerBytes, `${size} bytes`);
     assert.ok(readFileSync(`${out}/a-large`).every((byte) => byte === 0));
     await box.shell(`head -c ${largeBytes} /dev/zero > src/a-large`);
     const overwritten = await backupWhile(() => {
@@ -138,9 +150,7 @@ describe('a backup of files that change', needsPeers, () => {
   });
 
   test('and the next one, when all is quiet, has everything as it is', async () => {
-    const { code, stderr } = await box.salvage(['backup', '--repo', 'repo', 'src'], {
-      env: { XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' },
-    });
+    const { code, stderr } = await box.salvage(['backup', '--repo', 'repo', 'src'], { env });
     assert.equal(code, 0, stderr);
     assert.equal((await box.shell(`diff -r --no-dereference src ${await restored()}`)).code, 0);
     await verifies();
@@ -163,17 +173,3 @@ test('a file with a bad block is named and left out, and everything else is ther
   const again = await box.shell('salvage backup -q --repo repo src');
   assert.equal(again.code, 0, again.stderr);
 });
-
-function openFiles(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`);
-      } catch {
-        return '';
-      }
-    });
-  } catch {
-    return [];
-  }
-}
