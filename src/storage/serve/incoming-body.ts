@@ -1,3 +1,5 @@
+import { errorCodes, Refusal } from './messages.ts';
+
 const mostParts = 4;
 
 /** Parts of an object on their way from the connection to storage: a few at a time, the sender waits. */
@@ -6,20 +8,22 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   #state: 'open' | 'ended' | 'closed' = 'open';
   #failure: Error | undefined;
   /** Of all parts pushed while somebody wanted them. */
-  receivedBytes = 0;
+  #receivedBytes = 0;
   #waiting: Promise<void> | undefined;
   #wake: () => void = () => {};
 
   /** Resolves when there is room for the next part, or nobody wants one any more. */
   async push(part: Uint8Array): Promise<void> {
     if (this.#state !== 'open') return;
-    this.receivedBytes += part.length;
+    this.#receivedBytes += part.length;
     this.#parts.push(part);
     this.#notify();
     while (this.#parts.length >= mostParts && this.#state === 'open' && !this.#failure) await this.#change();
   }
 
-  end(): void {
+  /** That was all: so many bytes, or who takes them gets an error. */
+  end(totalBytes: number): void {
+    if (this.#receivedBytes !== totalBytes) this.fail(notAsLong(totalBytes));
     if (this.#state === 'open') this.#state = 'ended';
     this.#notify();
   }
@@ -62,4 +66,8 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
     this.#waiting = undefined;
     this.#wake();
   }
+}
+
+export function notAsLong(sizeBytes: number): Refusal {
+  return new Refusal(errorCodes.damaged, `its bytes are not the ${sizeBytes} that were announced`);
 }
