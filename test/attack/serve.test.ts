@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable, type Readable } from 'node:stream';
 import { test, type TestContext } from 'node:test';
 import {
   assert as assertProperty,
@@ -30,6 +30,7 @@ import {
 import { systemClock } from '../../src/clock/clock.ts';
 import { SalvageError } from '../../src/errors/salvage-error.ts';
 import { openServedFolder, type ServeFolderOptions } from '../../src/operation/serve/serve-folder.ts';
+import { replyTypes } from '../../src/storage/serve/frame.ts';
 import { encodeCreate, encodeEnd, errorCodes } from '../../src/storage/serve/messages.ts';
 import { serveStorage, usualTimeouts, type ServeTimeouts } from '../../src/storage/serve/serve-connection.ts';
 import { salvage } from '../support/cli.ts';
@@ -94,9 +95,19 @@ function open(
 ): Door {
   const toServer = new PassThrough();
   const toClient = new PassThrough();
-  const ended = serveStorage({
-    input: toServer,
-    output: toClient,
+  const ended = serve(root, options, { input: toServer, output: toClient }, timeouts);
+  return { client: new RawServeClient(toClient, toServer), ended };
+}
+
+/** Resolves with the error, or undefined, when the server has ended. */
+function serve(
+  root: string,
+  options: Partial<ServeFolderOptions>,
+  streams: { readonly input: Readable; readonly output: Writable },
+  timeouts: ServeTimeouts = usualTimeouts,
+): Promise<unknown> {
+  return serveStorage({
+    ...streams,
     open: (path) =>
       openServedFolder(
         { root, mode: 'append-only', connections: 4, largestObjectBytes: 10_000_000, ...options },
@@ -109,7 +120,6 @@ function open(
     () => undefined,
     (error: unknown) => error,
   );
-  return { client: new RawServeClient(toClient, toServer), ended };
 }
 
 async function greeted(root: string, options: Partial<ServeFolderOptions> = {}): Promise<Door> {
@@ -468,6 +478,29 @@ test('the quota holds for all connections together, and what does not fit is gon
   }
   client.end();
   await ended;
+});
+
+test('what was stored counts, also if the client does not listen to the reply', async (t) => {
+  const root = prepare(t);
+  const quotaBytes = 150_000;
+  // As long as somebody is there nobody counts anew.
+  const { client: witness, ended } = await greeted(root, { quotaBytes });
+  for (let attempt = 1; attempt <= 6; attempt++) {
+    const toServer = new PassThrough();
+    const deaf = new Writable({
+      write(chunk: Buffer, _, done) {
+        const type = chunk.readUInt8(4);
+        if (type === replyTypes.error) toServer.end();
+        done(type === replyTypes.created ? new Error('the line is cut') : null);
+      },
+    });
+    const serving = serve(root, { quotaBytes }, { input: toServer, output: deaf });
+    toServer.write(Buffer.concat([hello(), upload(1, `junk/${attempt}`, randomBytes(30_000))]));
+    await serving;
+  }
+  witness.end();
+  await ended;
+  assert.equal(readdirSync(join(root, 'junk')).length, 3);
 });
 
 test('the memory of the real server stays small, whatever is sent and not taken', async (t) => {

@@ -106,16 +106,15 @@ export class ServeRequests {
         throw error;
       }
     }
-    try {
-      const result = await storage.createFromStream(name, received(), signal);
-      await this.#settle();
-      if (result === 'exists') room.giveBack();
-      body.close();
-      await this.#replies.last(result === 'created' ? replyTypes.created : replyTypes.exists, id);
-    } catch (error) {
+    // Once it is stored it counts, whatever fails afterwards.
+    const result = await storage.createFromStream(name, received(), signal).catch((error: unknown) => {
       room.giveBack();
       throw refusal ?? error;
-    }
+    });
+    if (result === 'exists') room.giveBack();
+    await this.#settle();
+    body.close();
+    await this.#replies.last(result === 'created' ? replyTypes.created : replyTypes.exists, id);
   }
 
   async #read(
