@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs';
 import type { Configuration } from '../configuration/configuration.ts';
 import type { Step } from '../configuration/plan-steps.ts';
 import type { CopySettings, JobSettings } from '../configuration/schema/job-schema.ts';
 import type { RepositorySettings, RetentionSettings } from '../configuration/schema/repository-schema.ts';
+import { SalvageError } from '../errors/salvage-error.ts';
 import type { StepResult } from '../operation/run/run-steps.ts';
+import { keyPaths } from '../keys/key-paths.ts';
+import { parseHost } from '../storage/ssh-program/ssh-target.ts';
 import { isLocalUrl } from '../storage/open-storage.ts';
 import type { BackupFlags } from './commands/backup.ts';
 import type { CopyFlags } from './commands/copy.ts';
@@ -10,6 +14,7 @@ import type { DrillFlags } from './commands/drill.ts';
 import type { ForgetFlags } from './commands/forget.ts';
 import type { CliContext } from './context.ts';
 import type { IdentityFlag, PassphraseFlags } from './key-flags.ts';
+import { parseDuration } from './parse-duration.ts';
 import type { RepositoryFlag } from './repository-options.ts';
 import type { SignerFlags } from './signer-options.ts';
 
@@ -50,6 +55,30 @@ export async function performStep(
   }
 }
 
+/**
+ * What a step has for itself while it goes on: see RunnableStep. Backups of this machine go one after the other, and so does
+ * what makes a key that is not there yet.
+ */
+export function needsOf(step: Step, configuration: Configuration, { env }: CliContext): string[] {
+  const { repositories, jobs, copies } = configuration.settings;
+  const { retention, drill, 'signing-key': signingKey } = repositories[step.repository]!;
+  const needs = [repositoryUrl(step.repository, configuration)];
+  const key = (path: string): void => void (!existsSync(path) && needs.push(path));
+  if (step.kind === 'backup') needs.push('this machine');
+  if (step.kind === 'pull') needs.push(hostOf(jobs[step.name]!));
+  if (step.kind === 'copy') needs.push(repositoryUrl(copies[step.name]!.from, configuration));
+  if (retention && signingKey === undefined && (step.kind === 'forget' || step.kind === 'prune'))
+    key(keyPaths(env).keeperKey);
+  if (step.kind === 'drill' && drill?.['signing-key'] === undefined) key(keyPaths(env).restorerKey);
+  return needs;
+}
+
+/** Whoever logs in: another ssh command may mean another host by the same name. */
+function hostOf({ pull, 'ssh-command': sshCommand = 'ssh' }: JobSettings): string {
+  const target = parseHost(pull!);
+  return typeof target === 'string' ? pull! : `${sshCommand} ${target.host}:${target.port ?? ''}`;
+}
+
 /** The URL of a repository, as for --repo. */
 export function repositoryUrl(name: string, configuration: Configuration): string {
   const { url } = configuration.settings.repositories[name]!;
@@ -71,13 +100,15 @@ async function runCommandOf(step: Step, configuration: Configuration, context: C
     }
     case 'pull': {
       const { runPull } = await import('./commands/pull.ts');
-      const { pull, arguments: args = [], 'ssh-command': sshCommand } = jobs[step.name]!;
+      const { pull, arguments: args = [], 'ssh-command': sshCommand, ...job } = jobs[step.name]!;
       const flags = {
         ...place,
         ...(sshCommand !== undefined && { sshCommand }),
         ...signerFlags(repository, configuration),
       };
-      return await runPull(pull!, args, flags, context);
+      return await within(job['max-time'] ?? '1d', step.id, context, (own) =>
+        runPull(pull!, args, flags, own),
+      );
     }
     case 'copy': {
       const { runCopy } = await import('./commands/copy.ts');
@@ -121,6 +152,26 @@ async function runCommandOf(step: Step, configuration: Configuration, context: C
       };
       return await runDrill(flags, identityFlags(repository, configuration), context);
     }
+  }
+}
+
+/** A host that is slow on purpose must not keep its turn for ever. @throws failed when the time is over */
+async function within<T>(
+  maxTime: string,
+  what: string,
+  context: CliContext,
+  work: (context: CliContext) => Promise<T>,
+): Promise<T> {
+  const limit = AbortSignal.timeout(Math.min(parseDuration(maxTime, 'max-time'), 2 ** 31 - 1));
+  const signal = AbortSignal.any([context.signal, limit]);
+  try {
+    return await work({ ...context, signal });
+  } catch (error) {
+    if (!limit.aborted || context.signal.aborted) throw error;
+    throw new SalvageError('failed', `Cannot finish ${what}: it took longer than ${maxTime}`, {
+      hint: 'What was stored stays, and the next run carries on; "max-time" of the job gives it longer.',
+      cause: error,
+    });
   }
 }
 

@@ -11,9 +11,11 @@ import {
   type Hook,
   type HookSurroundings,
 } from '../operation/hooks/run-hooks.ts';
+import type { StepMemory } from '../operation/records/render-metrics.ts';
 import type { Step, StepReport } from '../operation/records/step-report.ts';
 import { journalSocket, writeRecords, type RecordSettings } from '../operation/records/write-records.ts';
 import type { RunState } from '../operation/run/run-state.ts';
+import type { Terminal } from '../ui/terminal.ts';
 import type { CliContext } from './context.ts';
 import { parseDuration } from './parse-duration.ts';
 import { parseSize } from './parse-size.ts';
@@ -30,7 +32,9 @@ export class StepSurroundings {
   readonly #hooks: readonly Hook[];
   readonly #alarms: AlarmSettings;
   readonly #records: RecordSettings;
-  #startPings: Promise<string[]> = Promise.resolve([]);
+  /** By step. */
+  readonly #startPings = new Map<string, Promise<string[]>>();
+  #recorded: Promise<unknown> = Promise.resolve();
 
   constructor(configuration: Configuration, state: RunState, context: CliContext) {
     this.#configuration = configuration;
@@ -45,20 +49,20 @@ export class StepSurroundings {
   }
 
   /** In front of a step. @throws failed if a hook before it fails: it must not happen then; interrupted */
-  async begin(step: Step): Promise<void> {
+  async begin(step: Step, terminal: Terminal): Promise<void> {
     const { signal } = this.#context;
     // Nobody waits for a service that does not answer.
-    this.#startPings = sendStartPings(this.#alarms, step, this.#alarmSurroundings(), signal).catch(() => []);
-    await runHooksBefore(this.#hooks, step, this.#hookSurroundings(), signal);
+    const pings = sendStartPings(this.#alarms, step, this.#alarmSurroundings(), signal).catch(() => []);
+    this.#startPings.set(keyOf(step), pings);
+    await runHooksBefore(this.#hooks, step, this.#hookSurroundings(terminal), signal);
   }
 
   /**
    * When a step has ended and is in the state. What cannot be told is told to whoever looks at the terminal, and a hook that
    * failed makes the run one with warnings. Never throws.
    */
-  async end(report: StepReport): Promise<void> {
-    const { terminal } = this.#context;
-    const hookTroubles = await runHooksAfter(this.#hooks, report, this.#hookSurroundings());
+  async end(report: StepReport, terminal: Terminal): Promise<void> {
+    const hookTroubles = await runHooksAfter(this.#hooks, report, this.#hookSurroundings(terminal));
     if (hookTroubles.length > 0) this.#context.incomplete();
     const told: StepReport = {
       ...report,
@@ -67,19 +71,27 @@ export class StepSurroundings {
     };
     // A switch that hears of the end first, and of the start later, would wait for another end.
     const alarmTroubles = [
-      ...(await this.#startPings),
+      ...((await this.#startPings.get(keyOf(report))) ?? []),
       ...(await sendAlarms(this.#alarms, told, this.#alarmSurroundings())),
     ];
-    const memories = planSteps(this.#configuration.settings).flatMap(({ id, kind, name, repository }) => {
-      const last = this.#state.of(id);
-      return last ? [{ kind, name, repository, last }] : [];
-    });
-    const recordTroubles = await writeRecords(this.#records, told, memories, systemSleep);
+    // One record after the other: they go into the same files.
+    const recorded = this.#recorded.then(() =>
+      writeRecords(this.#records, told, this.#memories(), systemSleep),
+    );
+    this.#recorded = recorded;
+    const recordTroubles = await recorded;
     for (const trouble of [...hookTroubles, ...alarmTroubles, ...recordTroubles]) terminal.warning(trouble);
   }
 
-  #hookSurroundings(): HookSurroundings {
-    const { env, terminal } = this.#context;
+  #memories(): StepMemory[] {
+    return planSteps(this.#configuration.settings).flatMap(({ id, kind, name, repository }) => {
+      const last = this.#state.of(id);
+      return last ? [{ kind, name, repository, last }] : [];
+    });
+  }
+
+  #hookSurroundings(terminal: Terminal): HookSurroundings {
+    const { env } = this.#context;
     return { env, onOutput: (_, line) => terminal.detail(line) };
   }
 
@@ -87,6 +99,10 @@ export class StepSurroundings {
     const { env, clock } = this.#context;
     return { env, clock, sleep: systemSleep };
   }
+}
+
+function keyOf({ kind, name }: Step): string {
+  return `${kind}:${name}`;
 }
 
 function alarmSettings(configuration: Configuration): AlarmSettings {

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { nearestName } from '../errors/nearest-name.ts';
 import { templateTrouble } from '../operation/alarms/fill-template.ts';
+import { parseHost } from '../storage/ssh-program/ssh-target.ts';
 import type { Finding } from './finding.ts';
 import { configurationSchema, type Settings } from './schema/configuration-schema.ts';
 import type { SettingsTree } from './settings-tree.ts';
@@ -75,6 +76,8 @@ function checkReferences(settings: Settings, tree: SettingsTree): Finding[] {
     const [kind] = kinds;
     if ((kind === 'command') !== (job.as !== undefined))
       find(path, `"jobs.${name}" must have both of the keys command and as, or neither`);
+    const host = job.pull === undefined ? undefined : parseHost(job.pull);
+    if (typeof host === 'string') find([...path, 'pull'], `"pull" names no host: ${host}`);
     const foreign = Object.keys(job).filter((key) => !fitting(kind, key));
     for (const key of foreign) find([...path, key], `"${key}" does not go with "${kind}"`);
   }
@@ -125,7 +128,7 @@ function checkReferences(settings: Settings, tree: SettingsTree): Finding[] {
 }
 
 const always = new Set(['repository', 'schedule']);
-const forPull = new Set(['pull', 'arguments', 'ssh-command']);
+const forPull = new Set(['pull', 'arguments', 'ssh-command', 'max-time']);
 const forAllBackups = new Set(['tags', 'labels', 'paranoid', 'memory', 'threads', 'limit-upload']);
 
 function fitting(kind: 'paths' | 'command' | 'pull' | undefined, key: string): boolean {

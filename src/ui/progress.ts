@@ -18,7 +18,8 @@ interface ProgressOutput {
  * never wider than the terminal: what matters least is left out first. `advance` is cheap enough for the hot path.
  */
 export class Progress {
-  readonly #label: string;
+  #label: string;
+  readonly #whole: Progress | undefined;
   readonly #clock: Clock;
   readonly #output: ProgressOutput | undefined;
   readonly #startMs: number;
@@ -29,8 +30,9 @@ export class Progress {
   #totalBytes: number | undefined;
   #totalFiles: number | undefined;
 
-  /** Without an output it counts and shows nothing. */
-  constructor(label: string, clock: Clock, output?: ProgressOutput) {
+  /** Without an output it counts and shows nothing. `whole`: of what this is a part. */
+  constructor(label: string, clock: Clock, output?: ProgressOutput, whole?: Progress) {
+    this.#whole = whole;
     this.#label = label;
     this.#clock = clock;
     this.#output = output;
@@ -41,6 +43,10 @@ export class Progress {
   /** False where nobody sees it, so that no work need be done for its sake. */
   get isShown(): boolean {
     return this.#output !== undefined;
+  }
+
+  setLabel(label: string): void {
+    this.#label = label;
   }
 
   get bytes(): number {
@@ -61,6 +67,7 @@ export class Progress {
   advance(bytes: number, files = 0): void {
     this.#bytes += bytes;
     this.#files += files;
+    this.#whole?.advance(bytes, files);
     if (this.#output === undefined || (this.#bytes === 0 && this.#files === 0)) return;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#nextDrawMs) return;

@@ -40,14 +40,35 @@ export class Terminal {
   readonly #output: MessageOutput;
   readonly #clock: Clock;
   readonly #colour: boolean;
+  /** Those for things that go on side by side have one above them, and their name. */
+  readonly #above: Terminal | undefined;
+  readonly #name: string;
   #settings: TerminalSettings = {};
   #progress: Progress | undefined;
   #listener: MessageListener | undefined;
+  #asked: Promise<unknown> = Promise.resolve();
 
-  constructor(output: MessageOutput, clock: Clock, env: Readonly<Record<string, string | undefined>>) {
+  constructor(
+    output: MessageOutput,
+    clock: Clock,
+    env: Readonly<Record<string, string | undefined>>,
+    above?: { readonly terminal: Terminal; readonly name: string },
+  ) {
     this.#output = output;
     this.#clock = clock;
-    this.#colour = wantsColour(output.isTerminal, env);
+    this.#above = above?.terminal;
+    this.#name = above?.name ?? '';
+    this.#colour = above ? above.terminal.#colour : wantsColour(output.isTerminal, env);
+  }
+
+  /**
+   * For one of several things that go on side by side: its name is in front of every line, it has a listener of its own,
+   * and its progress is part of the line that this one shows. Who has to answer is asked one question after the other.
+   */
+  named(name: string): Terminal {
+    const named = new Terminal(this.#output, this.#clock, {}, { terminal: this, name });
+    named.configure(this.#settings);
+    return named;
   }
 
   /** Takes over what the common flags say. */
@@ -112,6 +133,7 @@ export class Terminal {
    * `end()`. Without one, the returned object counts and shows nothing.
    */
   startProgress(label: string): Progress {
+    if (this.#above) return new Progress(label, this.#clock, undefined, this.#above.#progress);
     const shown =
       this.#output.isTerminal &&
       !this.quiet &&
@@ -127,8 +149,7 @@ export class Terminal {
    * @throws usage if there is no terminal to ask on; interrupted
    */
   async requestPassphrase(prompt: string, signal: AbortSignal): Promise<string> {
-    this.#progress?.clear();
-    return readSecret(prompt, signal);
+    return await this.#ask(() => readSecret(prompt, signal));
   }
 
   /**
@@ -136,8 +157,7 @@ export class Terminal {
    * @throws usage if there is no terminal to ask on; interrupted
    */
   async requestLine(prompt: string, signal: AbortSignal): Promise<string> {
-    this.#progress?.clear();
-    return readLine(prompt, signal);
+    return await this.#ask(() => readLine(prompt, signal));
   }
 
   /**
@@ -160,7 +180,18 @@ export class Terminal {
     });
   }
 
+  async #ask(question: () => Promise<string>): Promise<string> {
+    if (this.#above) return await this.#above.#ask(question);
+    const answer = this.#asked.then(() => {
+      this.#progress?.clear();
+      return question();
+    });
+    this.#asked = answer.catch(() => {});
+    return await answer;
+  }
+
   #line(text: string): void {
+    if (this.#above) return this.#above.#line(`${this.#name}: ${text}`);
     this.#progress?.clear();
     this.#output.write(`${text}\n`);
   }

@@ -4,7 +4,7 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { pull, type PullResult } from '../../operation/pull/pull.ts';
 import { sshCommandLine } from '../../storage/ssh-program/ssh-command.ts';
 import { SshProcess } from '../../storage/ssh-program/ssh-process.ts';
-import { parseSshUrl, type SshTarget } from '../../storage/ssh-program/ssh-target.ts';
+import { parseHost, type SshTarget } from '../../storage/ssh-program/ssh-target.ts';
 import { quoteShellWord } from '../../storage/ssh/quote-shell-word.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';
@@ -49,7 +49,7 @@ export async function runPull(
   context: CliContext,
 ): Promise<object> {
   const { terminal, clock, signal, env } = context;
-  const target = parseHost(host);
+  const target = readHost(host);
   const trusted = readTrustedSigners(options, context);
   const command = sshCommandLine(
     { sshCommand: options.sshCommand, env, isInteractive: context.stdin.isTerminal },
@@ -102,11 +102,10 @@ export async function runPull(
   return summary;
 }
 
-function parseHost(text: string): SshTarget {
-  const parsed = parseSshUrl(/^ssh:\/\//i.test(text) ? text : `ssh://${text}`);
-  if (typeof parsed !== 'string' && (parsed.path ?? '') === '') return parsed.target;
-  const state = typeof parsed === 'string' ? parsed : 'a path follows the host';
-  throw new SalvageError('usage', `Cannot pull from "${text.slice(0, 300)}": ${state}`, {
+function readHost(text: string): SshTarget {
+  const parsed = parseHost(text);
+  if (typeof parsed !== 'string') return parsed;
+  throw new SalvageError('usage', `Cannot pull from "${text.slice(0, 300)}": ${parsed}`, {
     hint: 'Give [user@]host, or ssh://user@host:port; the paths to back up come after --.',
   });
 }

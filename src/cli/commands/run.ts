@@ -11,11 +11,13 @@ import type { RunState } from '../../operation/run/run-state.ts';
 import { isDamage, runSteps, worstCode, type RunnableStep } from '../../operation/run/run-steps.ts';
 import { FileLock } from '../../posix/file-lock.ts';
 import { formatDuration } from '../../ui/duration.ts';
+import { systemSleep } from '../../clock/sleep.ts';
+import type { Terminal } from '../../ui/terminal.ts';
 import { formatTable } from '../../ui/table.ts';
 import { addConfigurationFlag, loadConfiguration, type ConfigurationFlag } from '../configuration-option.ts';
 import type { CliContext } from '../context.ts';
 import { JsonEvents } from '../json-events.ts';
-import { performStep, repositoryUrl } from '../perform-step.ts';
+import { needsOf, performStep, repositoryUrl } from '../perform-step.ts';
 import { readRunState, runPlaces } from '../run-places.ts';
 import { StepSurroundings } from '../step-surroundings.ts';
 import { systemError } from '../system-error.ts';
@@ -26,6 +28,9 @@ interface Options extends ConfigurationFlag {
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
+
+/** A run that goes on because of one slow host does what becomes due elsewhere, for so long: then a new one begins afresh. */
+const longestMs = 24 * 3_600_000;
 
 interface ChosenStep extends Step {
   readonly why: string;
@@ -64,49 +69,83 @@ async function run(names: readonly string[], options: Options, context: CliConte
     });
   }
   const state = readRunState(configuration, context);
-  const steps = chooseSteps(names, options, configuration, state, clock.now());
+  const choose = (): ChosenStep[] => chooseSteps(names, options, configuration, state, clock.now());
+  const steps = choose();
   if (options.dryRun) return await showPlan(steps, options, context);
   const events = new JsonEvents(options.json ?? false, context);
   const surroundings = new StepSurroundings(configuration, state, context);
+  const { concurrency } = configuration.settings;
+  const speakers = new Map<string, Terminal>();
+  const speaker = (id: string): Terminal => {
+    if (concurrency === 1) return terminal;
+    if (!speakers.has(id)) speakers.set(id, terminal.named(id));
+    return speakers.get(id)!;
+  };
+  const progress = concurrency > 1 && steps.length > 0 ? terminal.startProgress('running') : undefined;
+  /** Steps that another program keeps from being done stay due, but not for this run. */
+  const busy = new Set<string>();
+  const mayLookAgain = concurrency > 1 && names.length === 0 && !options.all;
+  const lookAgainUntilMs = clock.monotonicMs() + longestMs;
   let failures = 0;
-  const reports = await runSteps(
-    steps.map((step) => runnable(step, configuration, context)),
-    {
-      host: hostname(),
-      damaged: damagedRepositories(configuration, state),
-      observer: {
-        async onBegin(step, id) {
-          const { kind, name, repository } = step;
-          terminal.info(`${kind} ${name}${name === repository ? '' : ` (${repository})`}`);
-          events.emit('begin', { id });
-          await surroundings.begin(step);
-        },
-        async onEnd(report, id) {
-          if (report.outcome === 'failure') failures++;
-          showEnd(report, id, context);
-          events.emit('step', { id, ...stepReportJson(report) });
-          // What was not really tried stays due.
-          if (report.code !== 'interrupted' && report.code !== 'busy') remember(id, report, state, context);
-          await surroundings.end(report);
-          // An interrupted run ends without a summary; a reader that has gone away shows at the end.
-          await events.drain().catch(() => {});
-        },
-        onBug: (error) => terminal.error(error),
+  let ended = 0;
+  const prepare = (step: Step): RunnableStep => {
+    const own =
+      concurrency === 1 ? context : { ...context, terminal: speaker(step.id), stdin: silent(context) };
+    return runnable(step, configuration, own);
+  };
+  const reports = await runSteps(steps.map(prepare), {
+    host: hostname(),
+    damaged: damagedRepositories(configuration, state),
+    observer: {
+      async onBegin(step, id) {
+        const { kind, name, repository } = step;
+        const place = name === repository ? '' : ` (${repository})`;
+        speaker(id).info(concurrency === 1 ? `${kind} ${name}${place}` : `begins${place}`);
+        events.emit('begin', { id });
+        await surroundings.begin(step, speaker(id));
       },
-      clock,
-      signal,
+      async onEnd(report, id) {
+        if (report.outcome === 'failure') failures++;
+        if (report.code === 'busy') busy.add(id);
+        progress?.setLabel(`${++ended} of ${Math.max(ended, steps.length)} steps done,`);
+        showEnd(report, concurrency === 1 ? `${id} failed` : 'failed', speaker(id));
+        events.emit('step', { id, ...stepReportJson(report) });
+        // What was not really tried stays due.
+        if (report.code !== 'interrupted' && report.code !== 'busy') remember(id, report, state, context);
+        await surroundings.end(report, speaker(id));
+        // An interrupted run ends without a summary; a reader that has gone away shows at the end.
+        await events.drain().catch(() => {});
+      },
+      onBug: (error) => terminal.error(error),
     },
-  );
+    concurrency,
+    more: mayLookAgain
+      ? () =>
+          clock.monotonicMs() > lookAgainUntilMs
+            ? []
+            : choose()
+                .filter(({ id }) => !busy.has(id))
+                .map(prepare)
+      : undefined,
+    sleep: systemSleep,
+    clock,
+    signal,
+  }).finally(() => progress?.end());
   await events.end({ steps: reports.length, failures });
   if (steps.length === 0) terminal.info('Nothing is due');
   const worst = worstCode(reports);
   if (worst !== undefined)
     throw new SalvageError(
       worst,
-      `Cannot call the run good: ${failures} of ${steps.length} ${steps.length === 1 ? 'step' : 'steps'} failed, each named above`,
+      `Cannot call the run good: ${failures} of ${ended} ${ended === 1 ? 'step' : 'steps'} failed, each named above`,
       { hint: 'salvage run NAME tries one of them again.' },
     );
   if (reports.some(({ outcome }) => outcome === 'warning')) context.incomplete();
+}
+
+/** Nobody can answer several programs that ask at once. */
+function silent({ stdin }: CliContext): CliContext['stdin'] {
+  return { fd: 0, isTerminal: false, claim: (purpose) => stdin.claim(purpose) };
 }
 
 function takeLock(folder: string, path: string): FileLock | undefined {
@@ -165,7 +204,8 @@ function runnable(step: Step, configuration: Configuration, context: CliContext)
   const { id, kind, name, repository } = step;
   const url = repositoryUrl(repository, configuration);
   const perform: RunnableStep['perform'] = (warnings) => performStep(step, configuration, context, warnings);
-  return { id, kind, name, repository, url, perform };
+  const needs = needsOf(step, configuration, context);
+  return { id, kind, name, repository, url, needs, perform };
 }
 
 function damagedRepositories({ settings }: Configuration, state: RunState): Set<string> {
@@ -173,8 +213,8 @@ function damagedRepositories({ settings }: Configuration, state: RunState): Set<
   return new Set(names.filter((name) => isDamage(state.of(`verify:${name}`)?.code)));
 }
 
-function showEnd({ outcome, code, message, hint }: StepReport, id: string, { terminal }: CliContext): void {
-  if (outcome === 'failure' && code !== 'interrupted') terminal.warning(`${id} failed: ${message}`, hint);
+function showEnd({ outcome, code, message, hint }: StepReport, what: string, terminal: Terminal): void {
+  if (outcome === 'failure' && code !== 'interrupted') terminal.warning(`${what}: ${message}`, hint);
 }
 
 /** A memory that cannot be kept must not end the run: it would only be done again. */

@@ -5,11 +5,13 @@ import { notifySchema, type Notify } from './notify-schema.ts';
 import { recordsSchema, type Records } from './records-schema.ts';
 import { repositorySchema, type RepositorySettings } from './repository-schema.ts';
 import { serviceSchema, type ServiceSettings } from './service-schema.ts';
-import { lineSchema, nameSchema, pathSchema, pathsSchema } from './values.ts';
+import { countSchema, lineSchema, nameSchema, pathSchema, pathsSchema } from './values.ts';
 
 /** What salvage.toml says, in its own words. Paths are as they stand there: see `Configuration.path`. */
 export interface Settings {
   readonly include?: readonly string[] | undefined;
+  /** So many steps of a run go on side by side. */
+  readonly concurrency: number;
   readonly environment: Readonly<Record<string, string>>;
   /** Paths of files that hold secrets, by the name under which they are asked for. */
   readonly credentials: Readonly<Record<string, string>>;
@@ -34,6 +36,15 @@ export const configurationSchema: v.GenericSchema<unknown, Settings> = v.pipe(
         pathsSchema,
         v.description('Other files that belong to this one. The last part of a path may hold "*".'),
       ),
+    ),
+    concurrency: v.optional(
+      v.pipe(
+        countSchema(1, 256),
+        v.description(
+          'So many steps of a run go on side by side, for different hosts and repositories: for keepers of many.',
+        ),
+      ),
+      1,
     ),
     environment: v.optional(
       v.pipe(

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import {
   calendarSchema,
   countSchema,
+  durationSchema,
   flagSchema,
   lineSchema,
   linesSchema,
@@ -22,6 +23,8 @@ export interface JobSettings {
   readonly pull?: string | undefined;
   readonly arguments?: readonly string[] | undefined;
   readonly 'ssh-command'?: string | undefined;
+  /** A duration. Undefined: a day. */
+  readonly 'max-time'?: string | undefined;
   readonly exclude?: readonly string[] | undefined;
   readonly 'exclude-from'?: readonly string[] | undefined;
   readonly 'exclude-caches'?: boolean | undefined;
@@ -81,6 +84,12 @@ export const jobSchema: v.GenericSchema<unknown, JobSettings> = v.strictObject({
   ),
   'ssh-command': v.optional(
     v.pipe(lineSchema, v.description('With pull: the ssh program with its arguments.')),
+  ),
+  'max-time': v.optional(
+    v.pipe(
+      durationSchema,
+      v.description('With pull: the host is hung up on after so long. Left out: a day.'),
+    ),
   ),
   exclude: v.optional(v.pipe(linesSchema, v.description('Patterns as in gitignore(5).'))),
   'exclude-from': v.optional(pathsSchema),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { suite, test } from 'node:test';
 import { systemClock } from '../../clock/clock.ts';
+import { systemSleep } from '../../clock/sleep.ts';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
 import type { StepKind, StepReport } from '../records/step-report.ts';
 import { runSteps, worstCode, type RunnableStep, type RunOptions } from './run-steps.ts';
@@ -15,6 +16,7 @@ interface Told {
 function step(kind: StepKind, repository: string, ending?: ErrorCode | 'bug'): RunnableStep {
   return {
     id: `${kind}:${repository}`,
+    needs: [repository],
     kind,
     name: repository,
     repository,
@@ -39,6 +41,8 @@ async function run(steps: readonly RunnableStep[], options: Partial<RunOptions> 
       onEnd: ({ outcome }, id) => void lines.push(`${outcome} ${id}`),
       onBug: () => void lines.push('bug'),
     },
+    concurrency: 1,
+    sleep: systemSleep,
     clock: systemClock,
     signal: new AbortController().signal,
     ...options,
@@ -119,4 +123,120 @@ test('an interrupted run reports the step that was under way, and begins no othe
   };
   await assert.rejects(run(steps, { observer, signal: controller.signal }), reason);
   assert.deepEqual(ended, ['interrupted']);
+});
+
+suite('side by side', () => {
+  /** Steps that end when they are told to. */
+  class Stage {
+    readonly going = new Set<string>();
+    most = 0;
+    readonly order: string[] = [];
+    readonly #ends = new Map<string, () => void>();
+
+    step(kind: StepKind, name: string, ...needs: string[]): RunnableStep {
+      const id = `${kind}:${name}`;
+      return {
+        ...step(kind, name),
+        id,
+        needs: [name, ...needs],
+        perform: async () => {
+          this.order.push(id);
+          this.going.add(id);
+          this.most = Math.max(this.most, this.going.size);
+          await new Promise<void>((resolve) => void this.#ends.set(id, resolve));
+          this.going.delete(id);
+          return { message: 'done', isIncomplete: false, snapshot: undefined, numbers: {} };
+        },
+      };
+    }
+
+    /** Lets a step end, and everything happen that follows from it. */
+    async end(id: string): Promise<void> {
+      this.#ends.get(id)!();
+      await settle();
+    }
+  }
+
+  const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+  test('as many as may be, each in its turn where two need the same', async () => {
+    const stage = new Stage();
+    const steps = [
+      stage.step('pull', 'a'),
+      stage.step('pull', 'b'),
+      stage.step('pull', 'c'),
+      stage.step('copy', 'c', 'a'),
+      stage.step('verify', 'a'),
+      stage.step('verify', 'b'),
+    ];
+    const running = run(steps, { concurrency: 2 });
+    await settle();
+    assert.deepEqual([...stage.going], ['pull:a', 'pull:b']);
+    await stage.end('pull:b');
+    assert.deepEqual([...stage.going], ['pull:a', 'pull:c']);
+    await stage.end('pull:c');
+    // The copy waits for a pull, and what comes after the copy in the same place for the copy.
+    assert.deepEqual([...stage.going], ['pull:a', 'verify:b']);
+    await stage.end('verify:b');
+    await stage.end('pull:a');
+    assert.deepEqual([...stage.going], ['copy:c']);
+    await stage.end('copy:c');
+    await stage.end('verify:a');
+    const { result } = await running;
+    assert.equal(result.length, 6);
+    assert.equal(stage.most, 2);
+  });
+
+  test('what becomes due while one goes on and on is done, but never twice at once', async () => {
+    const stage = new Stage();
+    const [slow, quick] = [stage.step('pull', 'slow'), stage.step('pull', 'quick')];
+    let isDue = true;
+    const running = run([slow, quick], {
+      concurrency: 2,
+      sleep: async () => await settle(),
+      more: () => (isDue ? [slow, quick] : []),
+    });
+    await settle();
+    await stage.end('pull:quick');
+    while (!stage.going.has('pull:quick')) await settle();
+    isDue = false;
+    await stage.end('pull:quick');
+    await stage.end('pull:slow');
+    const { result } = await running;
+    assert.deepEqual(stage.order, ['pull:slow', 'pull:quick', 'pull:quick']);
+    assert.equal(result.length, 3);
+  });
+
+  test('one that fails stops no other; an interruption waits for all that are under way', async () => {
+    const stage = new Stage();
+    const controller = new AbortController();
+    const reason = new SalvageError('interrupted', 'Interrupted');
+    const lines: string[] = [];
+    const running = run(
+      [
+        step('pull', 'gone', 'failed'),
+        stage.step('pull', 'a'),
+        stage.step('pull', 'b'),
+        stage.step('verify', 'a'),
+      ],
+      {
+        concurrency: 2,
+        signal: controller.signal,
+        observer: {
+          onBegin: () => {},
+          onEnd: ({ outcome }, id) => void lines.push(`${outcome} ${id}`),
+          onBug: () => {},
+        },
+      },
+    );
+    const rejected = assert.rejects(running, reason);
+    while (stage.going.size < 2) await settle();
+    controller.abort(reason);
+    await stage.end('pull:b');
+    // Both had begun, and one is still going on: nobody is left behind.
+    assert.deepEqual(lines, ['failure pull:gone', 'success pull:b']);
+    await stage.end('pull:a');
+    await Promise.race([rejected, settle()]);
+    assert.deepEqual(lines, ['failure pull:gone', 'success pull:b', 'success pull:a']);
+  });
 });

@@ -1,11 +1,13 @@
 import type { Clock } from '../../clock/clock.ts';
+import type { Sleep } from '../../clock/sleep.ts';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
 import type { Step, StepReport } from '../records/step-report.ts';
 
 /** A step that can be done. */
 export interface RunnableStep extends Omit<Step, 'host' | 'startedAt'> {
-  /** Unique in a run. */
   readonly id: string;
+  /** What it has for itself while it goes on: repositories, a host. Steps that share one keep their order. */
+  readonly needs: readonly string[];
   /** Does it, and adds what it warns of to `warnings`, one line each. @throws */
   perform(warnings: string[]): Promise<StepResult>;
 }
@@ -35,6 +37,11 @@ export interface RunOptions {
   /** Names of repositories in which the last verify has found damage. */
   readonly damaged: ReadonlySet<string>;
   readonly observer: RunObserver;
+  /** So many steps go on side by side. */
+  readonly concurrency: number;
+  /** Asked while steps go on: what has become due since. Those that are under way or wait count once. */
+  readonly more?: (() => readonly RunnableStep[]) | undefined;
+  readonly sleep: Sleep;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -56,22 +63,57 @@ const worstFirst: readonly ErrorCode[] = [
   'busy',
 ];
 
+/** So often a run that waits for its steps asks for more. */
+const askAgainMs = 30_000;
+
 /**
- * Does one step after the other. A failure keeps only those from being done that would make it worse, and they fail for it:
- * nothing is removed from a repository in which damage was found, and nothing is pruned where forget has failed.
- * @throws interrupted, when the step that was under way has been reported
+ * Does the steps in their order, as many side by side as may be: those that need the same go one after the other. A failure
+ * keeps only those from being done that would make it worse, and they fail for it: nothing is removed from a repository in
+ * which damage was found, and nothing is pruned where forget has failed.
+ * @returns reports in the order in which the steps ended
+ * @throws interrupted, when the steps that were under way have been reported
  */
 export async function runSteps(steps: readonly RunnableStep[], options: RunOptions): Promise<StepReport[]> {
-  const { observer, signal } = options;
+  const { observer, concurrency, more, sleep, signal } = options;
   const reports: StepReport[] = [];
-  for (const step of steps) {
-    signal.throwIfAborted();
+  const waiting = [...steps];
+  const going = new Map<RunnableStep, Promise<void>>();
+  const begin = async (step: RunnableStep): Promise<void> => {
     const report = await runStep(step, reasonToWait(step, reports, options.damaged), options);
     reports.push(report);
     await observer.onEnd(report, step.id);
-    if (report.code === 'interrupted') signal.throwIfAborted();
+    going.delete(step);
+  };
+  for (;;) {
+    while (going.size < concurrency && !signal.aborted) {
+      const next = firstFree(waiting, going.keys());
+      if (!next) break;
+      waiting.splice(waiting.indexOf(next), 1);
+      going.set(next, begin(next));
+    }
+    if (going.size === 0) break;
+    const ended = new AbortController();
+    const pause = more ? [sleep(askAgainMs, ended.signal).catch(() => {})] : [];
+    await Promise.race([...going.values(), ...pause]);
+    ended.abort();
+    const known = new Set([...waiting, ...going.keys()].map(({ id }) => id));
+    if (more && !signal.aborted) waiting.push(...more().filter(({ id }) => !known.has(id)));
   }
+  if (waiting.length > 0 || reports.some(({ code }) => code === 'interrupted')) signal.throwIfAborted();
   return reports;
+}
+
+/** The first that needs nothing of those that are under way or before it. */
+function firstFree(
+  waiting: readonly RunnableStep[],
+  going: Iterable<RunnableStep>,
+): RunnableStep | undefined {
+  const taken = new Set([...going].flatMap(({ needs }) => needs));
+  for (const step of waiting) {
+    if (!step.needs.some((need) => taken.has(need))) return step;
+    for (const need of step.needs) taken.add(need);
+  }
+  return undefined;
 }
 
 /** The code of the worst that happened; undefined if nothing failed. */
@@ -116,7 +158,7 @@ function reasonToWait(
 ): SalvageError | undefined {
   if (kind !== 'forget' && kind !== 'prune') return undefined;
   const before = (other: Step['kind']): StepReport | undefined =>
-    reports.find((report) => report.kind === other && report.repository === repository);
+    reports.findLast((report) => report.kind === other && report.repository === repository);
   const verified = before('verify');
   if (verified ? isDamage(verified.code) : damaged.has(repository))
     return new SalvageError('damaged', `Cannot ${kind}: verify has found damage in "${repository}"`, {

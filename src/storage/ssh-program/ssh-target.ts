@@ -50,3 +50,10 @@ function decode(part: string | undefined): string | undefined {
     return undefined;
   }
 }
+
+/** `[user@]host`, or `ssh://[user@]host[:port]` and nothing after it. Returns a text that says what is wrong with it, if something is. */
+export function parseHost(text: string): SshTarget | string {
+  const parsed = parseSshUrl(/^ssh:\/\//i.test(text) ? text : `ssh://${text}`);
+  if (typeof parsed === 'string') return parsed;
+  return (parsed.path ?? '') === '' ? parsed.target : 'a path follows the host';
+}
