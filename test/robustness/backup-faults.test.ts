@@ -50,9 +50,12 @@ test('a fault at any call to storage ends the run, harms nothing, and the next r
     for (let call = 0; call < healthy.calls; call++) {
       const surroundings = await prepare(t);
       let halved = '';
+      let content = '';
       const faulty = new FaultyStorage(surroundings.storage, {
         timeoutMs: 2,
         plan(index, kind, name) {
+          // The tree's pack is on its way beside it, and may be stored where this one is not.
+          if (kind === 'create' && name.startsWith('packs/')) content ||= name;
           if (index !== call) return undefined;
           // Half a signature is beyond what can be undone: no storage that keeps to its contract stores one.
           if (fault !== 'short') return fault;
@@ -68,7 +71,7 @@ test('a fault at any call to storage ends the run, harms nothing, and the next r
         if (name !== halved) stored.push(name);
       const again = await run(surroundings, surroundings.storage);
       assert.ok((await verify(surroundings.storage)) >= 1);
-      const bytesNew = stored.length > 0 ? 0 : counts.bytesNew;
+      const bytesNew = stored.includes(content) ? 0 : counts.bytesNew;
       assert.equal(
         again.counts.bytesNew,
         bytesNew,

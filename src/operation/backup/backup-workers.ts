@@ -34,7 +34,6 @@ type Thread = PoolThread<BackupSupply>;
 export class BackupWorkers {
   readonly #pool: WorkerPool<BackupJob, BatchResult, BackupSupply, BackupNotice>;
   readonly #store: BackupWorkersOptions['store'];
-  readonly #stores = new Set<Promise<void>>();
   /** Of a stream: its worker, what waits in front of it, and who waits for that. */
   #streamThread: Thread | undefined;
   #pieces = 0;
@@ -79,10 +78,9 @@ export class BackupWorkers {
     this.#streamThread?.supply({ kind: 'data', bytes }, [bytes.buffer]);
   }
 
-  /** Closes the packs that are open, and returns when all packs are stored. Only when no batch is under way. */
+  /** Closes the packs that are open; all have gone to the store when this returns. Only when no batch is under way. */
   async flush(): Promise<void> {
     await this.#pool.runOnEach({ kind: 'flush' });
-    while (this.#stores.size > 0) await this.orFailure(Promise.all(this.#stores));
   }
 
   /** The promise's value, unless a worker or storage fails before. @throws what made it fail */
@@ -90,10 +88,9 @@ export class BackupWorkers {
     return await this.#pool.orFailure(promise);
   }
 
-  /** Ends the threads. What they have not handed over is lost. */
+  /** Ends the threads. What they have not handed over is lost; what is on its way into storage goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool[Symbol.asyncDispose]();
-    await Promise.allSettled(this.#stores);
   }
 
   #onTaken(): void {
@@ -103,16 +100,11 @@ export class BackupWorkers {
   }
 
   async #storePack(pack: StagedPack, thread: Thread): Promise<void> {
-    const store = this.#store.storeStaged(pack);
-    this.#stores.add(store);
     try {
-      await store;
+      await this.#store.storeStaged(pack);
     } catch (error) {
       this.#pool.fail(error);
       return;
-    } finally {
-      // Before the permit, which may take its time (a plugin wraps its key): `flush` waits for stores alone.
-      this.#stores.delete(store);
     }
     if (!this.#pool.hasFailed) await this.#sendPermit(thread);
   }

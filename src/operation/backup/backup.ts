@@ -261,16 +261,19 @@ class BackupRun {
         problems,
       } = this.#counts;
       const used = this.#usedPacks();
-      if (host.lock)
-        await extendLocks({
-          storage,
-          policy: host.lock,
-          names: [...used.map(packName), repositoryName, readmeName, recoverName],
-          path: join(folder, 'locks'),
-          started,
-          now: clock.now(),
-          signal,
-        });
+      const stored = async (): Promise<void> => {
+        await Promise.all([store.finish(), index.stored()]);
+        if (host.lock)
+          await extendLocks({
+            storage,
+            policy: host.lock,
+            names: [...used.map(packName), repositoryName, readmeName, recoverName],
+            path: join(folder, 'locks'),
+            started,
+            now: clock.now(),
+            signal,
+          });
+      };
       const checksums = await commitSnapshot(
         {
           id,
@@ -295,6 +298,7 @@ class BackupRun {
           host,
           createEnvelope: envelope,
           signer: this.#options.signer,
+          stored,
           confirm: () => marks.confirm(id, used, signal),
           signal,
         },
@@ -306,6 +310,7 @@ class BackupRun {
       journal.clear();
       return { snapshot: id, storedBytes, packsStored: store.stored, healing };
     } finally {
+      await Promise.allSettled([store.quiet(), index.stored()]);
       index.discard();
       blobs.close();
     }

@@ -12,7 +12,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { snapshotNamespace } from '../reading/signed-snapshot.ts';
 import { createHash } from 'node:crypto';
 
-/** A snapshot whose packs and index objects are all stored. */
+/** A snapshot whose packs and index objects are all stored, or on their way. */
 export interface SnapshotToCommit {
   readonly id: SnapshotId;
   readonly sequence: number;
@@ -37,6 +37,8 @@ export interface CommitOptions {
   readonly host: HostConfiguration;
   readonly createEnvelope: () => Promise<Envelope>;
   readonly signer: Signer;
+  /** Resolves when the packs and index objects are stored. */
+  readonly stored?: () => Promise<void>;
   /** The last look before the snapshot exists, when its list is durable. What it throws leaves the snapshot unfinished. */
   readonly confirm: () => Promise<void>;
   readonly signal: AbortSignal;
@@ -48,7 +50,7 @@ export interface CommitOptions {
  */
 export async function commitSnapshot(
   snapshot: SnapshotToCommit,
-  { storage, host, createEnvelope, signer, confirm, signal }: CommitOptions,
+  { storage, host, createEnvelope, signer, stored, confirm, signal }: CommitOptions,
 ): Promise<ObjectDigest> {
   const { id, sequence, previous, started, finished, paths, tags, labels, group, statistics } = snapshot;
   const { entries, sizeBytes, storedBytes, segments, packs, indexes } = snapshot;
@@ -96,6 +98,7 @@ export async function commitSnapshot(
   await Promise.all([
     storage.create(snapshotFileName(id, 'snapshot.json'), [json], signal),
     storage.create(snapshotFileName(id, 'root.age'), root.parts, signal),
+    stored?.(),
   ]);
   await storage.create(snapshotFileName(id, 'SHA256SUMS'), [checksums], signal);
   await storage.settle(signal);

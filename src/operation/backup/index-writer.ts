@@ -15,6 +15,8 @@ export class IndexWriter {
   readonly #written: IndexId[] = [];
   #queue: Promise<void> = Promise.resolve();
   #open: { readonly writer: PackWriter; readonly staging: ObjectStaging } | undefined;
+  #last: Promise<void> = Promise.resolve();
+  /** Of what is stored, or on its way. */
   storedBytes = 0;
 
   /** Envelopes for the recipients and the host's own index key. */
@@ -24,7 +26,7 @@ export class IndexWriter {
     this.#signal = signal;
   }
 
-  /** Lists a pack that is stored. */
+  /** Lists a pack that is stored, or will be before the snapshot is signed. */
   async add(pack: IndexedPack): Promise<void> {
     // One after the other: all of a pack's lines are in one object.
     const done = this.#queue.then(() => this.#add(pack));
@@ -32,11 +34,19 @@ export class IndexWriter {
     await done;
   }
 
-  /** The names of all index objects, when all are stored. */
+  /** The names of all index objects; the last of them is on its way then: see `stored`. */
   async finish(): Promise<readonly IndexId[]> {
     await this.#queue;
-    if (this.#open) await this.#store('last');
+    if (this.#open) {
+      this.#last = this.#store('last');
+      this.#last.catch(() => {});
+    }
     return this.#written;
+  }
+
+  /** After `finish`: resolves when all are stored. */
+  async stored(): Promise<void> {
+    await this.#last;
   }
 
   /** Gives up an object that is not stored: to be called however the run ends. */
@@ -64,8 +74,8 @@ export class IndexWriter {
     const { writer, staging } = this.#open!;
     this.#open = undefined;
     const { id, sizeBytes } = writer.finish(padding);
-    await this.#storage.createStaged(staging.finish(indexName(id)), this.#signal);
     this.#written.push(id);
     this.storedBytes += sizeBytes;
+    await this.#storage.createStaged(staging.finish(indexName(id)), this.#signal);
   }
 }

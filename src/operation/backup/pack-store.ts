@@ -30,11 +30,13 @@ export interface OwnPack {
   readonly staging: ObjectStaging;
 }
 
-/** The one way of packs into storage: journal, storage, index, in this order. */
+/** The one way of packs into storage: journal first, then storage and index. */
 export class PackStore {
   readonly #options: PackStoreOptions;
+  readonly #underWay = new Set<Promise<void>>();
   #permits = 0;
-  /** Packs stored by this run, and their bytes. */
+  #tree: Promise<void> = Promise.resolve();
+  /** Packs that this run has stored or is storing, and their bytes. */
   stored = 0;
   storedBytes = 0;
 
@@ -62,7 +64,7 @@ export class PackStore {
     return { number: packs.reserve(), writer, staging };
   }
 
-  /** Stores what a worker has finished. */
+  /** Stores what a worker has finished. It has its name when this is called, and is stored when it has returned. */
   async storeStaged({ number, id, staged, rawBytes, blobs }: StagedPack): Promise<void> {
     const pack = {
       id,
@@ -73,11 +75,22 @@ export class PackStore {
     await this.#store(number, pack, rawBytes, staged);
   }
 
-  /** Stores a tree pack that this thread has filled. */
+  /** Has a tree pack stored that this thread has filled: waits for the one before only, so that one is in memory. */
   async storeTree({ number, writer, staging }: OwnPack, padding: PackPadding): Promise<void> {
+    await this.#tree;
     const { id, sizeBytes, rawBytes, blobs } = writer.finish(padding);
     const staged = staging.finish(packName(id));
-    await this.#store(number, { id, kind: 'tree', sizeBytes, blobs }, rawBytes, staged);
+    this.#tree = this.#store(number, { id, kind: 'tree', sizeBytes, blobs }, rawBytes, staged);
+  }
+
+  /** Resolves when everything is stored that has been handed over. @throws what has kept something from being stored */
+  async finish(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
+  /** Resolves when nothing is on its way any more, however it ended. */
+  async quiet(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
   }
 
   /** Takes up a pack that is stored already, of a run that did not come to its end or of one that the cache has forgotten. */
@@ -92,15 +105,29 @@ export class PackStore {
     return number;
   }
 
-  async #store(number: number, pack: JournaledPack, rawBytes: number, staged: StagedObject): Promise<void> {
-    const { storage, packs, facts, journal, index, signal } = this.#options;
+  #store(number: number, pack: JournaledPack, rawBytes: number, staged: StagedObject): Promise<void> {
+    const { packs, facts, journal } = this.#options;
     journal.append(pack);
     packs.name(number, pack.id);
     facts.set(number, { kind: pack.kind, sizeBytes: pack.sizeBytes, rawBytes });
-    await storage.createStaged(staged, signal);
     this.stored++;
     this.storedBytes += pack.sizeBytes;
-    await index.add({ pack: pack.id, kind: pack.kind, sizeBytes: pack.sizeBytes, blobs: pack.blobs });
+    const storing = this.#storeNamed(pack, staged);
+    this.#underWay.add(storing);
+    // A failure stays, for `finish` to tell.
+    storing.then(
+      () => this.#underWay.delete(storing),
+      () => {},
+    );
+    return storing;
+  }
+
+  async #storeNamed({ id, kind, sizeBytes, blobs }: JournaledPack, staged: StagedObject): Promise<void> {
+    const { storage, index, signal } = this.#options;
+    await Promise.all([
+      storage.createStaged(staged, signal),
+      index.add({ pack: id, kind, sizeBytes, blobs }),
+    ]);
   }
 }
 
