@@ -2,7 +2,8 @@
 import { openSnapshot, type OpenSnapshot } from '../../src/operation/open-snapshot.ts';
 import { SealedObjects } from '../../src/operation/reading/sealed-objects.ts';
 import { readSignedSnapshot } from '../../src/operation/reading/signed-snapshot.ts';
-import { restore, type RestoreOptions, type RestoreSummary } from '../../src/operation/restore/restore.ts';
+import type { RestoreSummary } from '../../src/operation/restore/restore-report.ts';
+import { restore, type RestoreOptions } from '../../src/operation/restore/restore.ts';
 import { Selection } from '../../src/operation/restore/selection.ts';
 import type { SnapshotId } from '../../src/repository/ids.ts';
 import type { Storage } from '../../src/storage/storage.ts';
