@@ -4,6 +4,7 @@ import type { RequestPassphrase } from '../age/recipient.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { readPassphrase, type PassphraseSource } from '../keys/passphrase-source.ts';
 import type { CliContext } from './context.ts';
+import { gather, parseNumber } from './option-values.ts';
 
 /** What addRecipientFlags puts among the options of a command. */
 export interface RecipientFlags {
@@ -24,8 +25,6 @@ export type IdentityFlag = { readonly path: string } | { readonly plugin: string
 
 const attemptsOnTerminal = 3;
 
-const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
-
 /** Adds -r and -R. */
 export function addRecipientFlags(program: Command, shown = true): void {
   const options = [
@@ -38,7 +37,7 @@ export function addRecipientFlags(program: Command, shown = true): void {
       'encrypt to every public key in FILE: id_ed25519.pub, authorized_keys, a list; "-" is standard input (repeatable)',
     ),
   ];
-  for (const option of options) program.addOption(option.argParser(collect).hideHelp(!shown));
+  for (const option of options) program.addOption(option.argParser(gather).hideHelp(!shown));
 }
 
 /** Adds -i and -j. Returns the list that they fill while the command line is parsed. */
@@ -65,7 +64,9 @@ export function addIdentityFlags(
 export function addPassphraseFlags(program: Command): void {
   program
     .option('--passphrase-file <file>', 'take the passphrase from the first line of FILE')
-    .option('--passphrase-fd <number>', 'take the passphrase from an open file descriptor', parseFd)
+    .option('--passphrase-fd <number>', 'take the passphrase from an open file descriptor', (text) =>
+      parseNumber(text, '--passphrase-fd', 0, 99_999),
+    )
     .option(
       '--passphrase-command <command>',
       'take the passphrase from what COMMAND prints: "pass show backup"',
@@ -74,15 +75,6 @@ export function addPassphraseFlags(program: Command): void {
       '--passphrase-credential <name>',
       'take the passphrase from the systemd credential NAME (LoadCredentialEncrypted=NAME:… of the unit)',
     );
-}
-
-function parseFd(text: string): number {
-  if (!/^\d{1,5}$/.test(text))
-    throw new SalvageError(
-      'usage',
-      `Cannot use --passphrase-fd ${text}: it is not the number of a file descriptor`,
-    );
-  return Number(text);
 }
 
 /**

@@ -10,6 +10,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
 import { passphraseRequester, type PassphraseFlags } from './key-flags.ts';
 import { systemError } from './system-error.ts';
+import { count } from '../ui/count.ts';
 
 export interface RequestHealingFlags extends PassphraseFlags {
   /** A folder to write to in place of the repository, or true. */
@@ -46,7 +47,7 @@ export async function requestHealing(
     }
     const where = flags.requestHealing === true ? '' : ` in "${flags.requestHealing}"`;
     terminal.info(
-      `Wrote a signed request for healing of ${packs.length} ${packs.length === 1 ? 'pack' : 'packs'}: "${request.name}"${where}`,
+      `Wrote a signed request for healing of ${count(packs.length, 'pack')}: "${request.name}"${where}`,
     );
   }
   terminal.hint(

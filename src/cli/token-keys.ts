@@ -13,6 +13,7 @@ import {
 import { chooseToken, Token, type PinHolder, type TokenKey } from '../pkcs11/token.ts';
 import type { CliContext } from './context.ts';
 import { passphraseFromFlags } from './key-flags.ts';
+import { parseNumber } from './option-values.ts';
 
 export interface TokenFlags {
   readonly token?: string;
@@ -131,7 +132,9 @@ class UserPinHolder implements PinHolder {
     this.#given = passphraseFromFlags(
       {
         ...(pinFile !== undefined && { passphraseFile: pinFile }),
-        ...(pinFd !== undefined && { passphraseFd: parseFd(pinFd) }),
+        ...(pinFd !== undefined && {
+          passphraseFd: parseNumber(pinFd, '--pin-fd', 0, 99_999),
+        }),
         ...(pinCommand !== undefined && { passphraseCommand: pinCommand }),
       },
       context,
@@ -155,11 +158,6 @@ class UserPinHolder implements PinHolder {
   async tell(message: string): Promise<void> {
     this.#context.terminal.notice(message);
   }
-}
-
-function parseFd(text: string): number {
-  if (/^\d{1,5}$/.test(text)) return Number(text);
-  throw new SalvageError('usage', `Cannot use --pin-fd ${text}: it is not the number of a file descriptor`);
 }
 
 function oneLine(text: string): string {

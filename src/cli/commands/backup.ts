@@ -7,8 +7,8 @@ import { loadSigner } from '../../keys/load-signer.ts';
 import { defaultMemoryBytes } from '../../operation/backup/memory-plan.ts';
 import { backup, type BackupResult, type BackupSource } from '../../operation/backup/backup.ts';
 import { readRepositoryJson } from '../../operation/open-repository.ts';
+import type { HostConfiguration } from '../../repository/host-configuration.ts';
 import { commandStream } from '../../source/command-stream.ts';
-import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
 import { formatDuration } from '../../ui/duration.ts';
@@ -17,6 +17,7 @@ import { formatSize } from '../../ui/size.ts';
 import { agePlugins } from '../age-plugins.ts';
 import { cacheFolderOf } from '../cache-folder.ts';
 import type { CliContext } from '../context.ts';
+import { addExcludeFlags, readExcludes, type ExcludeFlags } from '../exclude-flags.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { keeperUrl, openHostStorage } from '../host-storage.ts';
@@ -27,19 +28,17 @@ import { parseSize } from '../parse-size.ts';
 import { addRepositoryFlag, hostConfigurations, type RepositoryFlag } from '../repository-options.ts';
 import { showTotals } from '../show-totals.ts';
 import { systemError } from '../system-error.ts';
+import { gather, parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
-export interface BackupFlags extends RepositoryFlag, PassphraseFlags {
+export interface BackupFlags extends ExcludeFlags, RepositoryFlag, PassphraseFlags {
   readonly stdin?: string;
   readonly command?: string;
   readonly as?: string;
   readonly tag?: readonly string[];
   readonly label?: readonly string[];
-  readonly exclude?: readonly string[];
-  readonly excludeFrom?: readonly string[];
-  readonly excludeCaches?: boolean;
   readonly excludeIfPresent?: readonly string[];
-  readonly oneFileSystem?: boolean;
   readonly filesFrom?: readonly string[];
   readonly force?: boolean;
   readonly paranoid?: boolean;
@@ -66,7 +65,7 @@ export function register(program: Command, context: CliContext): void {
     .option(
       '--files-from <file>',
       'also back up the paths in FILE, one to a line; "-" is standard input (repeatable)',
-      collect,
+      gather,
     )
     .option('--stdin <name>', 'back up standard input, as the file NAME')
     .option(
@@ -74,21 +73,19 @@ export function register(program: Command, context: CliContext): void {
       'back up what this command line of sh prints; if it fails there is no snapshot',
     )
     .option('--as <name>', 'with --command: as the file NAME')
-    .option('--tag <text>', 'a note that only restorers can read (repeatable)', collect)
+    .option('--tag <text>', 'a note that only restorers can read (repeatable)', gather)
     .option(
       '--label <name=value>',
       'a note that everybody can read who can read the repository (repeatable)',
-      collect,
-    )
-    .option('--exclude <pattern>', 'leave out what PATTERN matches, as in gitignore(5) (repeatable)', collect)
-    .option('--exclude-from <file>', 'leave out what the patterns in FILE match (repeatable)', collect)
-    .option('--exclude-caches', 'keep only the tag of directories with a CACHEDIR.TAG')
+      gather,
+    );
+  addExcludeFlags(program);
+  program
     .option(
       '--exclude-if-present <name>',
       'keep only that file of directories that hold a file NAME (repeatable)',
-      collect,
+      gather,
     )
-    .option('--one-file-system', 'keep mount points as empty directories')
     .option('--force', 'read everything, also what has not changed since the last backup')
     .option('--paranoid', 'decode all that is compressed again before it is stored, to find bad memory')
     .option(
@@ -97,13 +94,13 @@ export function register(program: Command, context: CliContext): void {
     )
     .addOption(
       new Option('--threads <number>', 'read and compress on so many threads')
-        .argParser(parseCount)
+        .argParser((text) => parseNumber(text, '--threads', 1, 64))
         .default(defaultThreads),
     )
     .option('--limit-upload <rate>', 'store at most so much a second: 500K, 2M')
     .addOption(
       new Option('--nice <number>', 'run at this priority: 10 leaves others the right of way').argParser(
-        parseNice,
+        (text) => parseNumber(text, '--nice', -20, 19),
       ),
     )
     .option('-n, --dry-run', 'say what would be read, and store nothing')
@@ -122,8 +119,6 @@ export async function runBackup(
 ): Promise<object> {
   const { terminal, clock, signal } = context;
   const { threads = defaultThreads } = options;
-  if (threads < 1 || threads > 64)
-    throw new SalvageError('usage', `Cannot use --threads ${threads}: give a number from 1 to 64`);
   const labels = parseLabels(options.label ?? []);
   const memoryBytes =
     options.memory === undefined ? defaultMemoryBytes(totalmem()) : parseSize(options.memory, '--memory');
@@ -133,28 +128,33 @@ export async function runBackup(
   if (options.nice !== undefined) setPriority(options.nice);
   if (options.repo === keeperUrl && options.json)
     throw new SalvageError('usage', 'Cannot print JSON: standard output is the keeper that pulls');
-  const { storage } = await openHostStorage(options, context);
-  const { id } = await readRepositoryJson(storage, signal);
-  const host = hostConfigurations(context).require(id, storage.description);
-  const signer = await loadSigner(host.signingKey, {
-    requestPassphrase: passphraseRequester(options, context),
-    agentSocket: context.env['SSH_AUTH_SOCK'],
-    signal: context.signal,
-  });
+  const { storage, url } = await openHostStorage(options, context, { mayWait: true });
+  const repository = readRepositoryJson(storage, signal);
+  repository.catch(() => {});
+  const configurations = hostConfigurations(context);
+  const requireConfiguration = async (): Promise<HostConfiguration> =>
+    configurations.require((await repository).id, storage.description);
+  // Far away it takes a second to find out which repository is there: a run that can begin without knows which it should be.
+  const expected = source.kind === 'paths' && !options.dryRun ? configurations.findByUrl(url) : undefined;
+  const host = expected ?? (await requireConfiguration());
   keepProcessSmall();
   const progress = terminal.startProgress('backing up');
   if (source.kind === 'paths') showTotals(progress, source.walk);
   const events = new JsonEvents(options.json ?? false, context);
-  let result: BackupResult;
-  try {
-    result = await backup({
+  const backUpAs = async (host: HostConfiguration): Promise<BackupResult> =>
+    await backup({
       storage:
         bytesPerSecond === undefined ? storage : new RateLimitedStorage(storage, bytesPerSecond, clock),
+      repository,
       host,
-      signer,
+      signer: await loadSigner(host.signingKey, {
+        requestPassphrase: passphraseRequester(options, context),
+        agentSocket: context.env['SSH_AUTH_SOCK'],
+        signal,
+      }),
       plugins: agePlugins(passphraseRequester({}, context), context),
       source,
-      folder: cacheFolderOf(id, context),
+      folder: cacheFolderOf(host.repositoryId, context),
       tags: options.tag ?? [],
       labels,
       force: options.force ?? false,
@@ -180,6 +180,15 @@ export async function runBackup(
       clock,
       signal,
     });
+  let result: BackupResult;
+  try {
+    try {
+      result = await backUpAs(host);
+    } catch (error) {
+      const found = expected && (await repository.catch(() => undefined));
+      if (!found || found.id === expected?.repositoryId) throw error;
+      result = await backUpAs(await requireConfiguration());
+    }
   } finally {
     progress.end();
   }
@@ -230,13 +239,8 @@ function planSource(paths: readonly string[], options: BackupFlags, context: Cli
     walk: {
       roots: planRoots(all),
       parents: true,
-      excludes: new ExcludeRules([
-        ...(options.exclude ?? []),
-        ...(options.excludeFrom ?? []).flatMap((file) => ExcludeRules.readPatterns(file)),
-      ]),
-      excludeCaches: options.excludeCaches ?? false,
+      ...readExcludes(options),
       excludeIfPresent: options.excludeIfPresent ?? [],
-      oneFileSystem: options.oneFileSystem ?? false,
     },
   };
 }
@@ -280,8 +284,7 @@ function report(
   { terminal }: CliContext,
 ): void {
   const { filesNew, filesChanged, filesUnchanged, contentBytes, bytesRead, problems } = counts;
-  if (problems > 0)
-    terminal.warning(`${problems} ${problems === 1 ? 'thing' : 'things'} could not be read as they were`);
+  if (problems > 0) terminal.warning(`${count(problems, 'thing')} could not be read as they were`);
   const files = `${filesNew} new, ${filesChanged} changed, ${filesUnchanged} unchanged files (${formatSize(contentBytes)})`;
   if (snapshot === undefined) terminal.info(`Would read ${formatSize(bytesRead)}: ${files}`);
   else {
@@ -291,7 +294,7 @@ function report(
     if (healing) {
       const { packs, bytesHealed, bytesLost, packsDeferred } = healing;
       terminal.info(
-        `Healed what an auditor asked for: ${packs} ${packs === 1 ? 'pack' : 'packs'}, ${formatSize(bytesHealed)} of their content stored anew`,
+        `Healed what an auditor asked for: ${count(packs, 'pack')}, ${formatSize(bytesHealed)} of their content stored anew`,
       );
       if (bytesLost > 0)
         terminal.warning(
@@ -304,19 +307,4 @@ function report(
     }
     terminal.info(`Snapshot ${escapeForTerminal(snapshot)}`);
   }
-}
-
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
-function parseCount(text: string): number {
-  if (!/^\d{1,4}$/.test(text)) throw new SalvageError('usage', `Cannot use "${text}": it is not a number`);
-  return Number(text);
-}
-
-function parseNice(text: string): number {
-  if (!/^-?\d{1,2}$/.test(text) || Number(text) < -20 || Number(text) > 19)
-    throw new SalvageError('usage', `Cannot use --nice ${text}: give a number from -20 to 19`);
-  return Number(text);
 }

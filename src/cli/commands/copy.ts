@@ -28,6 +28,8 @@ import {
   readTrustedSigners,
   type SignerFlags,
 } from '../signer-options.ts';
+import { gather, parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface CopyFlags extends SignerFlags, LockFlags {
@@ -58,9 +60,11 @@ export function register(program: Command, context: CliContext): void {
     .option(
       '--snapshot <snapshot>',
       'copy this snapshot and not all: an id, its beginning, a number, latest, latest:LABEL (repeatable)',
-      collect,
+      gather,
     )
-    .option('--latest <number>', 'copy the newest so many snapshots', parseCount)
+    .option('--latest <number>', 'copy the newest so many snapshots', (text) =>
+      parseNumber(text, '--latest', 1, 99_999_999),
+    )
     .option(
       '--since <time>',
       'copy snapshots made then or later: 2026-11-01, or 2026-11-01T12:00:00Z',
@@ -239,16 +243,6 @@ function found(troubles: readonly Trouble[]): SalvageError {
   );
 }
 
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
-function parseCount(text: string): number {
-  if (!/^[1-9]\d{0,7}$/.test(text))
-    throw new SalvageError('usage', `Cannot use --latest ${text}: give a number from 1 up`);
-  return Number(text);
-}
-
 function parseShard(text: string): Shard {
   const [, number, total] = /^(\d{1,3})\/(\d{1,3})$/.exec(text) ?? [];
   const shard = { number: Number(number), count: Number(total) };
@@ -258,8 +252,4 @@ function parseShard(text: string): Shard {
       `Cannot use --shard ${text}: give a share such as 1/4, of ${mostShards} at most`,
     );
   return shard;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

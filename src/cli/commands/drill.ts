@@ -18,6 +18,7 @@ import { parseDuration } from '../parse-duration.ts';
 import { parseSize } from '../parse-size.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 import { stateFolder } from '../state-folder.ts';
+import { parseNumber } from '../option-values.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface DrillFlags extends ReadingFlags {
@@ -69,7 +70,7 @@ export async function runDrill(
   const { terminal, signal, clock } = context;
   const limits = {
     maxBytes: parseSize(options.maxSize, '--max-size'),
-    maxFiles: parseCount(options.maxFiles),
+    maxFiles: parseNumber(options.maxFiles, '--max-files', 1, 999_999),
   };
   const maxMs = Math.max(1, Math.min(parseDuration(options.maxTime, '--max-time'), 2 ** 31 - 1));
   const reader = await RepositoryReader.open(options, flags, context);
@@ -177,11 +178,4 @@ function removeScratch(folder: string, { terminal }: CliContext): void {
       );
     }
   }
-}
-
-function parseCount(text: string): number {
-  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (count < 1)
-    throw new SalvageError('usage', `Cannot use --max-files ${text}: give a number from 1 to 999999`);
-  return count;
 }

@@ -11,6 +11,7 @@ import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
 import { parseTime } from '../parse-time.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
+import { gather } from '../option-values.ts';
 
 interface Options extends ReadingFlags {
   readonly path?: readonly string[];
@@ -43,18 +44,18 @@ export function register(program: Command, context: CliContext): void {
   program.argument('[name...]', 'patterns for the last part of the path: *.conf');
   const identities = addReadingFlags(program);
   program
-    .option('--path <pattern>', 'a pattern for the whole path; ** crosses folders (repeatable)', collect)
+    .option('--path <pattern>', 'a pattern for the whole path; ** crosses folders (repeatable)', gather)
     .addOption(
       new Option(
         '--type <letter>',
         'f file, d folder, l symbolic link, h hard link, p, s, c, b (repeatable)',
-      ).argParser(collect),
+      ).argParser(gather),
     )
     .option('--larger <size>', 'files of at least this size')
     .option('--smaller <size>', 'files of at most this size')
     .option('--newer <time>', 'last changed then or later: 2026-11-01, or 2026-11-01T12:00:00Z', parseTime)
     .option('--older <time>', 'last changed then or earlier', parseTime)
-    .option('--snapshot <snapshot>', 'only in this snapshot (repeatable; default: all)', collect)
+    .option('--snapshot <snapshot>', 'only in this snapshot (repeatable; default: all)', gather)
     .option('--json', 'print one JSON object for each state of each path')
     .action((names: string[], options: Options) => run(names, options, identities, context));
 }
@@ -141,8 +142,4 @@ function parseType(letter: string): FileType {
     'usage',
     `Cannot use --type ${letter}: give one of ${Object.keys(types).join(', ')}`,
   );
-}
-
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
 }

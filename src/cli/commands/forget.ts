@@ -9,6 +9,8 @@ import { addKeeperFlags, openKeeperSession, type KeeperFlags } from '../keeper-o
 import { parseDuration } from '../parse-duration.ts';
 import { openRepositoryStorage } from '../repository-options.ts';
 import { readTrustedSigners } from '../signer-options.ts';
+import { gather, parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface ForgetFlags extends KeeperFlags {
@@ -44,7 +46,7 @@ export function register(program: Command, context: CliContext): void {
     );
   program
     .option('--keep-within <duration>', 'keep what was received so long before the newest: 36h, 30d, 1y6m')
-    .option('--keep-label <name[=value]>', 'keep what has this label (repeatable)', collect)
+    .option('--keep-label <name[=value]>', 'keep what has this label (repeatable)', gather)
     .option('--label <name[=value]>', 'decide only about snapshots with this label')
     .option('--max-remove <share>', 'refuse to forget more than this share at once', '50%')
     .option('-n, --dry-run', 'show what would stay and what would go')
@@ -83,11 +85,14 @@ export async function runForget(options: ForgetFlags, context: CliContext): Prom
     for (const line of asJson(plan)) await context.stdout.write(`${line}\n`);
   } else if (plan.decisions.length > 0) await context.stdout.write(asTable(plan));
   const going = forgettable(plan);
-  if (options.dryRun) terminal.info(`Would forget ${count(going.length)}, and keep the rest`);
+  if (options.dryRun) terminal.info(`Would forget ${count(going.length, 'snapshot')}, and keep the rest`);
   else {
     await executeForget(plan, forgetting);
     const hint = going.length > 0 ? 'salvage prune frees the room that only they needed' : undefined;
-    terminal.info(`Forgot ${count(going.length)}, and kept ${plan.decisions.length - going.length}`, hint);
+    terminal.info(
+      `Forgot ${count(going.length, 'snapshot')}, and kept ${plan.decisions.length - going.length}`,
+      hint,
+    );
   }
   if (plan.untrusted.length > 0)
     throw new SalvageError(
@@ -156,12 +161,8 @@ function readPolicy(options: ForgetFlags): RetentionPolicy {
     throw new SalvageError('usage', 'Cannot forget: no rule says what to keep', {
       hint: 'For example --keep-daily 7 --keep-weekly 5 --keep-monthly 12, and -n to see what it does.',
     });
-  const number = (period: Period): number => {
-    const text = numbers[period] ?? '0';
-    if (!/^\d{1,5}$/.test(text))
-      throw new SalvageError('usage', `Cannot use --keep-${period} "${text}": it is not a number`);
-    return Number(text);
-  };
+  const number = (period: Period): number =>
+    parseNumber(numbers[period] ?? '0', `--keep-${period}`, 0, 99_999);
   return {
     last: number('last'),
     hourly: number('hourly'),
@@ -190,12 +191,4 @@ function parseShare(text: string): number {
 
 function unitOf(period: Period): string {
   return period === 'daily' ? 'day' : period.replace(/ly$/, '');
-}
-
-function count(snapshots: number): string {
-  return `${snapshots} snapshot${snapshots === 1 ? '' : 's'}`;
-}
-
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
 }

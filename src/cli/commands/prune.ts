@@ -5,6 +5,7 @@ import type { CliContext } from '../context.ts';
 import { addKeeperFlags, openKeeperSession, type KeeperFlags } from '../keeper-options.ts';
 import { parseDuration } from '../parse-duration.ts';
 import { openRepositoryStorage } from '../repository-options.ts';
+import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface PruneFlags extends KeeperFlags {
@@ -82,5 +83,5 @@ function report(result: PruneResult, dryRun: boolean, { terminal }: CliContext):
 }
 
 function describe({ objects, bytes }: ObjectCount): string {
-  return `${objects} object${objects === 1 ? '' : 's'} (${formatSize(bytes)})`;
+  return `${count(objects, 'object')} (${formatSize(bytes)})`;
 }

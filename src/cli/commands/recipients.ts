@@ -46,6 +46,8 @@ import {
   type SignerFlags,
 } from '../signer-options.ts';
 import { stateFolder } from '../state-folder.ts';
+import { parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 interface Options extends RepositoryFlag, RecipientFlags, PassphraseFlags, SignerFlags, LockFlags {
   readonly only?: boolean;
@@ -96,7 +98,7 @@ export function register(program: Command, context: CliContext): void {
       new Option(
         '--before <number>',
         'rewrap: only what snapshots before this one need; what came later is for the new keys already',
-      ).argParser(parseSequence),
+      ).argParser((text) => parseNumber(text, '--before', 1, 99_999_999)),
     )
     .option(
       '--signing-key <file>',
@@ -127,12 +129,6 @@ export function register(program: Command, context: CliContext): void {
         });
       await run({ args, options, identities, context });
     });
-}
-
-function parseSequence(text: string): number {
-  const number = /^\d{1,8}$/.test(text) ? Number(text) : 0;
-  if (number > 0) return number;
-  throw new SalvageError('usage', `Cannot use --before ${text}: it is not the number of a snapshot`);
 }
 
 // ---- The host's configuration
@@ -344,12 +340,14 @@ async function chooseRecipients(storage: Storage, { options, context }: Call): P
 
 function report(result: RewrapResult, line: string, dryRun: boolean, { terminal }: CliContext): void {
   const { objects, bytes, already, unopened } = result;
-  const count = (number: number): string => `${number} object${number === 1 ? '' : 's'}`;
-  terminal.info(`${dryRun ? 'Would rewrap' : 'Rewrapped'} ${count(objects)} (${formatSize(bytes)})`);
-  if (already > 0) terminal.info(`${count(already)} had been rewrapped for these recipients before`);
+  terminal.info(
+    `${dryRun ? 'Would rewrap' : 'Rewrapped'} ${count(objects, 'object')} (${formatSize(bytes)})`,
+  );
+  if (already > 0)
+    terminal.info(`${count(already, 'object')} had been rewrapped for these recipients before`);
   if (unopened > 0)
     terminal.info(
-      `${count(unopened)} left as they are: none of the identities opens them, so they are for others already`,
+      `${count(unopened, 'object')} left as they are: none of the identities opens them, so they are for others already`,
     );
   if (objects === 0 || dryRun) return;
   terminal.info(

@@ -17,6 +17,8 @@ import { JsonEvents, pathJson } from '../json-events.ts';
 import type { IdentityFlag } from '../key-flags.ts';
 import { parseSize } from '../parse-size.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
+import { gather, parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 interface Options extends ReadingFlags {
   readonly target: string;
@@ -51,10 +53,10 @@ export function register(program: Command, context: CliContext): void {
   const identities = addReadingFlags(program);
   program
     .requiredOption('-t, --target <folder>', 'restore below FOLDER, which is made if it is not there')
-    .option('--include <pattern>', 'only what PATTERN matches, as in gitignore(5) (repeatable)', collect)
-    .option('--include-from <file>', 'only what the patterns in FILE match (repeatable)', collect)
-    .option('--exclude <pattern>', 'not what PATTERN matches (repeatable)', collect)
-    .option('--exclude-from <file>', 'not what the patterns in FILE match (repeatable)', collect)
+    .option('--include <pattern>', 'only what PATTERN matches, as in gitignore(5) (repeatable)', gather)
+    .option('--include-from <file>', 'only what the patterns in FILE match (repeatable)', gather)
+    .option('--exclude <pattern>', 'not what PATTERN matches (repeatable)', gather)
+    .option('--exclude-from <file>', 'not what the patterns in FILE match (repeatable)', gather)
     .addOption(
       new Option('--strip-components <number>', 'leave out so many parts at the front of every path')
         .argParser((text) => parseNumber(text, '--strip-components', 0, 1000))
@@ -243,19 +245,4 @@ function finish({ lost, problems, damagedPacks }: RestoreSummary, entries: reado
       'failed',
       `Restored everything, but ${problems} attributes could not be set, as named above`,
     );
-}
-
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
-function parseNumber(text: string, flag: string, least: number, most: number): number {
-  const number = /^\d{1,4}$/.test(text) ? Number(text) : -1;
-  if (number < least || number > most)
-    throw new SalvageError('usage', `Cannot use ${flag} ${text}: give a number from ${least} to ${most}`);
-  return number;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

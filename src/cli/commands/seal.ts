@@ -7,12 +7,12 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
 import { seal, type SealResult } from '../../operation/seal/seal.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
-import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import type { Signer } from '../../ssh/signer.ts';
 import { formatSize } from '../../ui/size.ts';
 import { ArchiveFile, ArchiveObject, StreamedArchive, type ArchiveOutput } from '../archive-output.ts';
 import type { CliContext } from '../context.ts';
+import { addExcludeFlags, readExcludes, type ExcludeFlags } from '../exclude-flags.ts';
 import {
   addPassphraseFlags,
   addRecipientFlags,
@@ -32,8 +32,10 @@ import { resolveRecipients } from '../resolve-keys.ts';
 import { describeProblem } from '../describe-problem.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { showTotals } from '../show-totals.ts';
+import { parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
-interface Options extends RecipientFlags, PassphraseFlags {
+interface Options extends ExcludeFlags, RecipientFlags, PassphraseFlags {
   readonly output?: string;
   readonly force?: boolean;
   readonly compression: Compression;
@@ -41,10 +43,6 @@ interface Options extends RecipientFlags, PassphraseFlags {
   readonly threads: number;
   readonly signingKey?: string;
   readonly signature?: string;
-  readonly exclude?: readonly string[];
-  readonly excludeFrom?: readonly string[];
-  readonly excludeCaches?: boolean;
-  readonly oneFileSystem?: boolean;
   readonly sshCommand?: string;
   readonly json?: boolean;
 }
@@ -71,11 +69,11 @@ export function register(program: Command, context: CliContext): void {
     .addOption(
       new Option('--compression <kind>', 'zstd, gzip, or none').choices(Object.keys(levels)).default('zstd'),
     )
-    .option('--level <number>', 'compression level: 1 to 19 for zstd, 1 to 9 for gzip', parseCount)
-    .option('--exclude <pattern>', 'leave out what PATTERN matches, as in gitignore(5) (repeatable)', collect)
-    .option('--exclude-from <file>', 'leave out what the patterns in FILE match (repeatable)', collect)
-    .option('--exclude-caches', 'keep only the tag of directories with a CACHEDIR.TAG')
-    .option('--one-file-system', 'keep mount points as empty directories')
+    .option('--level <number>', 'compression level: 1 to 19 for zstd, 1 to 9 for gzip', (text) =>
+      parseNumber(text, '--level', 0, 99),
+    );
+  addExcludeFlags(program);
+  program
     .option(
       '--signing-key <file>',
       'also write FILE.sig: OpenSSH private key, or a public key whose private half is in ssh-agent',
@@ -84,7 +82,7 @@ export function register(program: Command, context: CliContext): void {
     .option(
       '--threads <number>',
       'read and compress on so many threads',
-      parseCount,
+      (text) => parseNumber(text, '--threads', 1, 64),
       Math.min(mostThreads, availableParallelism()),
     )
     .option('--ssh-command <command>', 'the ssh program with its arguments (default: $SALVAGE_SSH, then ssh)')
@@ -96,11 +94,7 @@ export function register(program: Command, context: CliContext): void {
 async function run(paths: readonly string[], options: Options, context: CliContext): Promise<void> {
   const { compression, level = levels[compression].usual, signingKey } = options;
   checkOptions(options, level, context);
-  const roots = planRoots(paths);
-  const excludes = new ExcludeRules([
-    ...(options.exclude ?? []),
-    ...(options.excludeFrom ?? []).flatMap((file) => ExcludeRules.readPatterns(file)),
-  ]);
+  const sources = { roots: planRoots(paths), ...readExcludes(options) };
   const recipients: Recipient[] = resolveRecipients(options, context);
   const destination = await chooseDestination(options, context);
   const { archive, signature } = destination;
@@ -113,12 +107,6 @@ async function run(paths: readonly string[], options: Options, context: CliConte
           signal: context.signal,
         });
 
-  const sources = {
-    roots,
-    excludes,
-    excludeCaches: options.excludeCaches ?? false,
-    oneFileSystem: options.oneFileSystem ?? false,
-  };
   keepProcessSmall();
   const progress = context.terminal.startProgress('sealing');
   showTotals(progress, sources);
@@ -171,8 +159,6 @@ function checkOptions(options: Options, level: number, context: CliContext): voi
         ? 'Cannot use --level: nothing is compressed'
         : `Cannot use --level ${level}: ${compression} has the levels ${least} to ${most}`,
     );
-  if (options.threads < 1 || options.threads > 64)
-    throw new SalvageError('usage', `Cannot use --threads ${options.threads}: give a number from 1 to 64`);
   if (!options.recipient?.length && !options.recipientsFile?.length)
     throw new SalvageError('usage', 'Cannot seal: no recipient is given', {
       hint: 'Name at least one public key, with -r or in a file with -R; salvage keygen makes a key pair.',
@@ -261,8 +247,7 @@ function report(
 ): void {
   const { files, contentBytes, archiveBytes, problems, sockets } = result;
   if (sockets > 0) terminal.detail(`${sockets} sockets were left out: no archive can hold them`);
-  if (problems > 0)
-    terminal.warning(`${problems} ${problems === 1 ? 'thing' : 'things'} could not be stored as they were`);
+  if (problems > 0) terminal.warning(`${count(problems, 'thing')} could not be stored as they were`);
   terminal.info(
     `Sealed ${files} files, ${formatSize(contentBytes)}, in "${path}" (${formatSize(archiveBytes)})` +
       (signaturePath === undefined ? '' : `, signed in "${signaturePath}"`),
@@ -286,13 +271,4 @@ function checkFree(path: string, { force = false }: Options): void {
   throw new SalvageError('failed', `Cannot write "${path}": it is there already`, {
     hint: 'Name another file with -o, or give --force to replace it.',
   });
-}
-
-function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
-function parseCount(text: string): number {
-  if (!/^\d{1,3}$/.test(text)) throw new SalvageError('usage', `Cannot use "${text}": it is not a number`);
-  return Number(text);
 }

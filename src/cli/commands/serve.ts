@@ -3,10 +3,10 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { openServedFolder } from '../../operation/serve/serve-folder.ts';
 import type { ServeMode } from '../../operation/serve/serve-rights.ts';
 import { serveStorage, usualTimeouts } from '../../storage/serve/serve-connection.ts';
-import { largestObjectBytes } from '../../storage/storage.ts';
 import type { CliContext } from '../context.ts';
 import { parseSize } from '../parse-size.ts';
 import { openStdioStreams } from '../stdio-streams.ts';
+import { parseNumber } from '../option-values.ts';
 
 interface Options {
   readonly stdio?: boolean;
@@ -15,7 +15,7 @@ interface Options {
   readonly readOnly?: boolean;
   readonly allowRemove?: boolean;
   readonly quota?: string;
-  readonly maxObject?: string;
+  readonly maxObject: string;
   readonly maxConnections: string;
   readonly idleTimeout: string;
 }
@@ -36,7 +36,11 @@ export function register(program: Command, context: CliContext): void {
     .option('--read-only', 'a restorer: it may list and read everything, and create nothing')
     .option('--allow-remove', 'a keeper: it may remove objects as well')
     .option('--quota <size>', 'let the folder hold so much in all, 4 KiB counted for each name')
-    .option('--max-object <size>', 'the largest object to accept (default: 128M, that of the format)')
+    .option(
+      '--max-object <size>',
+      'the largest archive to accept; objects of a repository have the limit of the format, 128M',
+      '1T',
+    )
     .option('--max-connections <number>', 'clients at a time, with --append-only or --quota', '8')
     .option(
       '--idle-timeout <seconds>',
@@ -70,11 +74,11 @@ async function run(options: Options, context: CliContext): Promise<void> {
     root,
     mode,
     quotaBytes: quota === undefined ? undefined : parseSize(quota, '--quota'),
-    largestObjectBytes: maxObject === undefined ? largestObjectBytes : parseSize(maxObject, '--max-object'),
-    connections: parseCount(options.maxConnections, '--max-connections', { least: 1, most: 1000 }),
+    largestObjectBytes: parseSize(maxObject, '--max-object'),
+    connections: parseNumber(options.maxConnections, '--max-connections', 1, 1000),
   };
   // Clients of ours ping every half minute.
-  const idle = parseCount(options.idleTimeout, '--idle-timeout', { least: 60, most: 86_400 }) * 1000;
+  const idle = parseNumber(options.idleTimeout, '--idle-timeout', 60, 86_400) * 1000;
   const { input, output } = openStdioStreams(context, 'a client');
   await serveStorage({
     input,
@@ -88,18 +92,4 @@ async function run(options: Options, context: CliContext): Promise<void> {
     clock: context.clock,
     signal: context.signal,
   });
-}
-
-function parseCount(
-  text: string,
-  flag: string,
-  { least, most }: { readonly least: number; readonly most: number },
-): number {
-  const number = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (number < least || number > most)
-    throw new SalvageError(
-      'usage',
-      `Cannot use ${flag} "${text.slice(0, 100)}": give a number from ${least} to ${most}`,
-    );
-  return number;
 }

@@ -12,6 +12,8 @@ import type { IdentityFlag } from '../key-flags.ts';
 import { requestHealing } from '../request-healing.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 import { readTrustedKeeper } from '../signer-options.ts';
+import { parseNumber } from '../option-values.ts';
+import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface VerifyFlags extends ReadingFlags {
@@ -100,7 +102,7 @@ export async function runVerify(
         seenHere: heads.at(storage.description),
         readShare,
         ...(opens && { identities }),
-        ...(options.threads !== undefined && { threads: parseThreads(options.threads) }),
+        ...(options.threads !== undefined && { threads: parseNumber(options.threads, '--threads', 1, 64) }),
       },
       {
         onTrouble(trouble) {
@@ -218,18 +220,7 @@ function parseShare(given: string | true | undefined, opens: boolean): number {
   return percent / 100;
 }
 
-function parseThreads(text: string): number {
-  const threads = /^\d{1,2}$/.test(text) ? Number(text) : 0;
-  if (threads < 1 || threads > 64)
-    throw new SalvageError('usage', `Cannot use --threads ${text}: give a number from 1 to 64`);
-  return threads;
-}
-
 function listSome(snapshots: readonly string[]): string {
   const shown = snapshots.slice(0, 10).join(', ');
   return snapshots.length > 10 ? `${shown} and ${snapshots.length - 10} more` : shown;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
