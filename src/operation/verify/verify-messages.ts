@@ -15,7 +15,7 @@ export interface OpenJob {
   readonly object: SealedObject;
   readonly digest: ObjectDigest;
   /** Records of offset, length (32 bits, little-endian) and SHA-256. */
-  readonly blobs: Uint8Array;
+  readonly blobs: Uint8Array<ArrayBuffer>;
   /** False if the pack's own SHA-256 and frames were checked before. */
   readonly whole: boolean;
 }
