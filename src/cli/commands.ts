@@ -17,7 +17,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   },
   doctor: {
     group: 'start',
-    summary: 'look at keys; try what a storage honours that backups rest on',
+    summary: 'what is ready on this machine, what is missing, what mends it',
     load: () => import('./commands/doctor.ts'),
   },
   keygen: {

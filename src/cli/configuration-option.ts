@@ -32,12 +32,14 @@ export function loadConfiguration(flag: ConfigurationFlag, context: CliContext):
   return configuration;
 }
 
-function isOthers(file: string): boolean {
+/** Whether somebody else could have written it. */
+export function isOthers(file: string): boolean {
   const { uid, mode } = statSync(file);
   return (mode & 0o002) !== 0 || (uid !== 0 && uid !== process.getuid?.());
 }
 
-function configurationPath({ config }: ConfigurationFlag, { env }: CliContext): string {
+/** The file that is meant; it need not be there. */
+export function configurationPath({ config }: ConfigurationFlag, { env }: CliContext): string {
   const given = config ?? env['SALVAGE_CONFIG'] ?? '';
   if (given !== '') return given;
   const own = ownFile(env);

@@ -54,7 +54,11 @@ export function worstState(states: readonly MonitoringState[]): MonitoringState 
  * critical, as is whatever says that stored data is not what it should be.
  */
 export function judgeRepository(facts: RepositoryFacts, now: Date): Judgement {
-  const found = [...judgeStorage(facts, now), ...facts.steps.flatMap((step) => judgeStep(step, facts, now))];
+  const { steps, delayMs } = facts;
+  // Run by another machine or user, whose memory this is not: what storage has is all that is known.
+  const isRunHere = steps.some((step) => step.last);
+  const known = { newest: facts.finding.newest, isRunHere, delayMs };
+  const found = [...judgeStorage(facts, now), ...steps.flatMap((step) => judgeStep(step, known, now))];
   return { state: worstState(found.map(([state]) => state)), reasons: found.map(([, reason]) => reason) };
 }
 
@@ -88,15 +92,27 @@ function judgeStorage({ finding, drill, maxAgeMs }: RepositoryFacts, now: Date):
   return found;
 }
 
-function judgeStep({ id, kind, schedule, last }: ExpectedStep, facts: RepositoryFacts, now: Date): Finding[] {
-  const { finding, delayMs, steps } = facts;
+/** What is known beside the memory of a step. */
+export interface StepFacts {
+  /** Of the snapshots in the repository. */
+  readonly newest: Date | undefined;
+  /** False if the memory of another machine or user has what ran. */
+  readonly isRunHere: boolean;
+  /** So much later than planned it may begin. */
+  readonly delayMs: number;
+}
+
+/** What is to be said of a step: nothing if it was done as its schedule wants. */
+export function judgeStep(
+  { id, kind, schedule, last }: ExpectedStep,
+  { newest, isRunHere, delayMs }: StepFacts,
+  now: Date,
+): Finding[] {
   const isBackup = kind === 'backup' || kind === 'pull' || kind === 'copy';
   const found: Finding[] = [];
   if (last?.outcome === 'failure')
     found.push([isDamage(last.code) ? 'critical' : 'warning', `${id} has failed: ${last.message}`]);
-  // Run by another machine or user, whose memory this is not: what storage has is all that is known.
-  const isRunHere = steps.some((step) => step.last);
-  const good = isRunHere ? last?.goodAt : isBackup ? finding.newest : now;
+  const good = isRunHere ? last?.goodAt : isBackup ? newest : now;
   if (good) {
     const missed = missedTimes(schedule, good, delayMs, now);
     const text = `${id} was last done ${formatDuration(now.getTime() - good.getTime())} ago`;

@@ -76,7 +76,7 @@ test('keys are looked at without a repository: what they are, what keeps them, w
     salvage drill -q --repo repo -i key --allowed-signers allowed`);
   assert.equal(code, 0, stderr);
   const flags = ['weak', 'short', 'pq.key', 'kept.age', 'gone'].flatMap((key) => ['-i', key]);
-  const looked = await box.salvage(['doctor', ...flags]);
+  const looked = await box.salvage(['doctor', '--keys', ...flags]);
   assert.equal(looked.code, 0, looked.stderr);
   const table = looked.stdout.toString();
   const row = (name: string): string => table.split('\n').find((line) => line.includes(`/${name} `)) ?? '';
@@ -92,7 +92,7 @@ test('keys are looked at without a repository: what they are, what keeps them, w
   assert.doesNotMatch(table + looked.stderr, /AGE-SECRET-KEY/);
 
   await box.shell('chmod 640 key');
-  const unsafe = await box.salvage(['doctor', '--json']);
+  const unsafe = await box.salvage(['doctor', '--keys', '--json']);
   assert.equal(unsafe.code, 1);
   assert.match(unsafe.stderr, /chmod 600 ".*\/key"/);
   const keys = unsafe.stdout

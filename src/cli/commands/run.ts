@@ -107,7 +107,8 @@ async function run(names: readonly string[], options: Options, context: CliConte
       async onEnd(report, id) {
         if (report.outcome === 'failure') failures++;
         if (report.code === 'busy') busy.add(id);
-        progress?.setLabel(`${++ended} of ${Math.max(ended, steps.length)} steps done,`);
+        ended++;
+        progress?.setLabel(`${ended} of ${Math.max(ended, steps.length)} steps done,`);
         showEnd(report, concurrency === 1 ? `${id} failed` : 'failed', speaker(id));
         events.emit('step', { id, ...stepReportJson(report) });
         // What was not really tried stays due.
