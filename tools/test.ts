@@ -4,15 +4,15 @@ import { availableParallelism } from 'node:os';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
 import { preparePeers } from './peers.ts';
+import { reportTests } from './report-tests.ts';
 
 const root = join(import.meta.dirname, '..');
 process.chdir(root);
 preparePeers();
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
-const files = globSync(['src/**/*.test.ts', 'test/**/*.test.ts'])
+const files = globSync(['src/**/*.test.ts', 'test/**/*.test.ts', 'tools/**/*.test.ts'])
   .filter((file) => wanted.length === 0 || wanted.some((path) => file.startsWith(path.replace(/^\.\//, ''))))
   .toSorted()
   .map((file) => join(root, file));
@@ -39,4 +39,4 @@ stream.on('end', () => {
   }
   if (failed > 0) process.exitCode = 1;
 });
-stream.compose(spec).pipe(process.stdout);
+for await (const text of reportTests(stream)) process.stdout.write(text);
