@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { SalvageError } from '../errors/salvage-error.ts';
 import { keyPaths } from '../keys/key-paths.ts';
 import { loadSigner } from '../keys/load-signer.ts';
 import { keeperNamespace } from '../operation/keeper/keeper-records.ts';
-import { KeeperSession } from '../operation/keeper/keeper-session.ts';
+import { KeeperSession, type KeeperOptions } from '../operation/keeper/keeper-session.ts';
+import type { Signer } from '../ssh/signer.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
 import { ensureSigningKey } from './ensure-signing-key.ts';
@@ -41,19 +44,47 @@ export async function openKeeperSession(
   flags: KeeperFlags,
   context: CliContext,
 ): Promise<KeeperSession> {
-  const signer = await loadSigner(await chooseKeeperKey(flags, context), {
+  const signer = await loadKeeperSigner(await chooseKeeperKey(flags, context), flags, context);
+  return await KeeperSession.open({ ...sessionOptions(storage, flags, context), signer });
+}
+
+/** Begins a run that does a share of what the keeper has signed, and signs nothing. @throws as `openKeeperSession` */
+export async function openSharedSession(
+  storage: Storage,
+  flags: KeeperFlags,
+  context: CliContext,
+): Promise<KeeperSession> {
+  const options = { ...sessionOptions(storage, flags, context), shared: true };
+  const { keeperKey } = keyPaths(context.env);
+  const key = flags.signingKey ?? (options.trusted || !existsSync(keeperKey) ? undefined : keeperKey);
+  if (key === undefined && !options.trusted)
+    throw new SalvageError('usage', 'Cannot prune a share: nobody said whose records to trust', {
+      hint: 'Give --allowed-signers FILE with a line for the keeper, or its --signing-key.',
+    });
+  const signer = key === undefined ? undefined : await loadKeeperSigner(resolve(key), flags, context);
+  return await KeeperSession.open({ ...options, signer });
+}
+
+async function loadKeeperSigner(key: string, flags: KeeperFlags, context: CliContext): Promise<Signer> {
+  return await loadSigner(key, {
     requestPassphrase: passphraseRequester(flags, context),
     agentSocket: context.env['SSH_AUTH_SOCK'],
   });
-  return await KeeperSession.open({
+}
+
+function sessionOptions(
+  storage: Storage,
+  flags: KeeperFlags,
+  context: CliContext,
+): Omit<KeeperOptions, 'signer'> {
+  return {
     storage,
-    signer,
     trusted: readTrustedKeeper(flags, context),
     stateFolder: flags.state ?? stateFolder('keeper', context),
     clock: context.clock,
     signal: context.signal,
     onNotice: (message) => context.terminal.warning(message),
-  });
+  };
 }
 
 async function chooseKeeperKey({ signingKey }: KeeperFlags, context: CliContext): Promise<string> {

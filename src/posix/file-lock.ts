@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { lastError, systemCalls } from './system-calls.ts';
 
+const shared = 1;
 const exclusive = 2;
 const notBlocking = 4;
 
@@ -17,8 +18,17 @@ export class FileLock {
    * another. Throws SystemCallError or an error of Node's fs.
    */
   static take(path: string): FileLock | undefined {
+    return FileLock.#lock(path, exclusive);
+  }
+
+  /** As `take`, but any number may have it together; undefined if somebody has it alone. */
+  static share(path: string): FileLock | undefined {
+    return FileLock.#lock(path, shared);
+  }
+
+  static #lock(path: string, operation: number): FileLock | undefined {
     const fd = openSync(path, 'a', 0o600);
-    if (systemCalls().flock(fd, exclusive | notBlocking) === 0) return new FileLock(fd);
+    if (systemCalls().flock(fd, operation | notBlocking) === 0) return new FileLock(fd);
     const error = lastError('flock');
     closeSync(fd);
     if (error.code === 'EWOULDBLOCK' || error.code === 'EAGAIN') return undefined;

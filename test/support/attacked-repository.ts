@@ -6,7 +6,7 @@ import type { Clock } from '../../src/clock/clock.ts';
 import { executeForget, planForget } from '../../src/operation/forget/forget.ts';
 import { keeperNamespace } from '../../src/operation/keeper/keeper-records.ts';
 import { KeeperSession } from '../../src/operation/keeper/keeper-session.ts';
-import { prune, type PruneResult } from '../../src/operation/prune/prune.ts';
+import { prune, type PruneOptions, type PruneResult } from '../../src/operation/prune/prune.ts';
 import type { RememberedHead } from '../../src/operation/verify/remembered-heads.ts';
 import type { TroubleKind } from '../../src/operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../src/operation/verify/verify.ts';
@@ -119,11 +119,17 @@ export class AttackedRepository {
     return `${this.repository.allowedSignersText}keeper namespaces="${keeperNamespace}" ${key}\n`;
   }
 
-  async session(onNotice: (message: string) => void = () => {}): Promise<KeeperSession> {
+  /** `shared`: beside others of them, and with no key. */
+  async session(
+    onNotice: (message: string) => void = () => {},
+    { shared = false }: { readonly shared?: boolean } = {},
+  ): Promise<KeeperSession> {
     const { storage, clock } = this;
+    const own = parseAllowedSigners(`keeper ${formatPublicKey(this.keeper.publicKey)}\n`);
+    const trusted = { allowedSigners: own, principal: 'keeper' };
     return await KeeperSession.open({
       storage,
-      signer: this.keeper,
+      ...(shared ? { shared, trusted, signer: undefined } : { signer: this.keeper }),
       stateFolder: this.#stateFolder,
       clock,
       signal: never,
@@ -149,9 +155,9 @@ export class AttackedRepository {
 
   async prune(
     graceHours = 24,
-    settings: { readonly acceptMissing?: boolean; readonly dryRun?: boolean } = {},
+    settings: Pick<PruneOptions, 'acceptMissing' | 'dryRun' | 'recordOnly' | 'rewrapped' | 'shard'> = {},
   ): Promise<PruneResult> {
-    using session = await this.session();
+    using session = await this.session(undefined, { shared: settings.shard !== undefined });
     return await prune({
       storage: this.storage,
       session,

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { copy, type CopyOptions, type CopyResult } from '../../operation/copy/copy.ts';
-import { mostShards, type Shard } from '../../operation/copy/shard.ts';
+import type { Shard } from '../../operation/copy/shard.ts';
 import { listSnapshots } from '../../operation/open-repository.ts';
 import { labelIn, newestLabelled } from '../../operation/reading/newest-labelled.ts';
 import type { TrustedSigners } from '../../operation/reading/signed-snapshot.ts';
@@ -19,6 +19,7 @@ import type { CliContext } from '../context.ts';
 import { JsonEvents } from '../json-events.ts';
 import { keepProcessSmall } from '../keep-process-small.ts';
 import { addLockFlags, readLockPolicy, type LockFlags } from '../lock-options.ts';
+import { parseShard } from '../parse-shard.ts';
 import { parseSize } from '../parse-size.ts';
 import { parseTime } from '../parse-time.ts';
 import {
@@ -241,15 +242,4 @@ function found(troubles: readonly Trouble[]): SalvageError {
         : 'What is whole was copied. What is damaged comes back from a host that backs up again, or with --repair from another copy.',
     },
   );
-}
-
-function parseShard(text: string): Shard {
-  const [, number, total] = /^(\d{1,3})\/(\d{1,3})$/.exec(text) ?? [];
-  const shard = { number: Number(number), count: Number(total) };
-  if (!(shard.number >= 1 && shard.number <= shard.count && shard.count <= mostShards))
-    throw new SalvageError(
-      'usage',
-      `Cannot use --shard ${text}: give a share such as 1/4, of ${mostShards} at most`,
-    );
-  return shard;
 }

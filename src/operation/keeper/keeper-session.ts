@@ -20,11 +20,14 @@ import { KeeperStateFile, makeStateFolder, type KeeperState } from './keeper-sta
 
 export interface KeeperOptions {
   readonly storage: Storage;
-  readonly signer: Signer;
+  /** Undefined for who signs nothing: then only `trusted` is believed. */
+  readonly signer: Signer | undefined;
   /** Other keys whose records are believed: those that this keeper had before. */
   readonly trusted?: TrustedSigners | undefined;
   /** The folder of the keeper's states. */
   readonly stateFolder: string;
+  /** Beside others that do the same, and beside nobody else. */
+  readonly shared?: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Something that is odd and does not stop the run. */
@@ -69,10 +72,11 @@ export class KeeperSession implements Disposable {
    * @throws no-repository; busy; damaged if the chain of records is broken, or shorter than it was; failed
    */
   static async open(options: KeeperOptions): Promise<KeeperSession> {
-    const { storage, stateFolder, signal } = options;
+    const { storage, stateFolder, shared = false, signal } = options;
     const { id } = await readRepositoryJson(storage, signal);
     makeStateFolder(stateFolder);
-    const lock = FileLock.take(join(stateFolder, `${id}.lock`));
+    const path = join(stateFolder, `${id}.lock`);
+    const lock = shared ? FileLock.share(path) : FileLock.take(path);
     if (!lock)
       throw new SalvageError(
         'busy',
@@ -147,6 +151,7 @@ export class KeeperSession implements Disposable {
   /** Signs and stores what is about to be done. @throws bad-key, failed */
   async record(act: KeeperAct): Promise<TrustedRecord> {
     const { storage, signer, clock, signal } = this.#options;
+    if (!signer) throw new Error('who has no key writes no record');
     const isOpen = act.action === 'mark' || act.action === 'sweep';
     const record = await writeKeeperRecord(
       storage,
@@ -228,7 +233,7 @@ async function readRecords(
   repository: RepositoryId,
 ): Promise<readonly TrustedRecord[]> {
   const principal = trusted?.principal ?? self;
-  const own = {
+  const own = signer && {
     principals: principal,
     key: signer.publicKey,
     certAuthority: false,
@@ -237,7 +242,7 @@ async function readRecords(
     validBefore: undefined,
     line: 0,
   };
-  const allowedSigners = [own, ...(trusted?.allowedSigners ?? [])];
+  const allowedSigners = [...(own ? [own] : []), ...(trusted?.allowedSigners ?? [])];
   const { records, problems } = await readKeeperHistory(
     storage,
     repository,

@@ -83,6 +83,18 @@ export async function listKeeperRecords(storage: Storage, signal?: AbortSignal):
   return [...files.values()].filter(({ json, signed }) => json && signed).map(({ id }) => id);
 }
 
+/** True if the newest record, whoever wrote it, says that the one of this number is open. */
+export async function isOpen(
+  storage: Storage,
+  number: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const ids = await listKeeperRecords(storage, signal);
+  const newest = ids.filter((id) => id.number === ids.at(-1)!.number);
+  const records = await Promise.all(newest.map((id) => readUncheckedRecord(storage, id, signal)));
+  return records.length > 0 && records.every((record) => record?.open.includes(number));
+}
+
 interface Marked {
   readonly packs: ReadonlySet<PackId>;
   readonly unfinished: ReadonlySet<SnapshotId>;

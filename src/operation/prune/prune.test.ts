@@ -8,6 +8,7 @@ import { HandMadeRepository } from '../../../test/support/hand-made-repository.t
 import type { ObjectDigest, PackId, SnapshotId } from '../../repository/ids.ts';
 import { indexName, packName, snapshotFileName } from '../../repository/layout.ts';
 import { MemoryStorage } from '../../storage/memory/memory-storage.ts';
+import { StorageDecorator } from '../../storage/storage-decorator.ts';
 import type { ObjectStat } from '../../storage/storage.ts';
 import { RemovalMarks } from '../keeper/removal-marks.ts';
 
@@ -105,7 +106,7 @@ describe('prune', () => {
     const { kept, garbage } = await withGarbage();
     const { contentPacks } = await kept.repository.snapshot([someFile('d')]);
     await kept.prune();
-    const again = garbage[0]!.slice('packs/00/'.length, -'.age'.length) as PackId;
+    const again = packOf(garbage[0]!);
     await kept.repository.snapshot([someFile('e')], { alsoListed: [again, ...contentPacks] });
     kept.passTime(25);
     const { removed, released } = await kept.prune();
@@ -173,6 +174,94 @@ describe('prune', () => {
     assert.equal(await remaining(kept, [packName(substitute)]), 0);
   });
 
+  it('leaves the removal to shares, which write nothing, and ends what they did', async () => {
+    const { kept, garbage } = await withGarbage();
+    await kept.prune();
+    kept.passTime(25);
+    const first = await kept.prune(24, { recordOnly: true });
+    assert.deepEqual([first.left.objects, first.removed.objects, first.kept.objects], [3, 0, 6]);
+    assert.equal(await remaining(kept, garbage), 3);
+    const again = await kept.prune(24, { recordOnly: true });
+    assert.deepEqual([again.left.objects, again.marked.objects], [3, 0]);
+    const records = await kept.copyAll('keeper/');
+
+    const shards = [1, 2, 3].map((number) => ({ number, count: 3 }));
+    const planned = await Promise.all(shards.map((shard) => kept.prune(24, { shard, dryRun: true })));
+    assert.equal(await remaining(kept, garbage), 3);
+    const done = await Promise.all(shards.map((shard) => kept.prune(24, { shard })));
+    for (const results of [planned, done])
+      for (const [what, total] of [
+        ['removed', 3],
+        ['marked', 0],
+        ['kept', 6],
+      ] as const)
+        assert.equal(
+          results.reduce((sum, result) => sum + result[what].objects, 0),
+          total,
+          what,
+        );
+    assert.equal(await remaining(kept, garbage), 0);
+    assert.deepEqual(await kept.copyAll('keeper/'), records);
+    assert.equal((await RemovalMarks.read(kept.storage)).has(packOf(garbage[0]!)), true);
+    await kept.finds([]);
+
+    await kept.repository.snapshot([someFile('d')]);
+    await kept.forget(1);
+    await kept.prune();
+    assert.equal((await RemovalMarks.read(kept.storage)).has(packOf(garbage[0]!)), false);
+    await kept.finds([]);
+  });
+
+  it('does in a share nothing that no trusted record says, or that is over', async () => {
+    const { kept, garbage } = await withGarbage();
+    const all = { shard: { number: 1, count: 1 } };
+    await kept.prune();
+    kept.passTime(25);
+    assert.equal((await kept.prune(24, all)).removed.objects, 0);
+    assert.equal(await remaining(kept, garbage), 3);
+    await kept.prune(24, { recordOnly: true });
+    // A record that comes meanwhile and does not know of it, whoever wrote it.
+    const late = new LateRecord(kept.storage);
+    const shared = new AttackedRepository(late, kept.repository, join(scratch, String(count++)));
+    Object.assign(shared, { keeper: kept.keeper });
+    assert.equal((await shared.prune(24, all)).removed.objects, 0);
+    assert.equal(await remaining(kept, garbage), 3);
+  });
+
+  it('removes in shares what was rewrapped, although what stands for it is in another one', async () => {
+    const kept = await prepare();
+    const { contentPacks } = await kept.repository.snapshot([someFile('a')]);
+    const [from] = contentPacks;
+    const to = `${from!.startsWith('0') ? '1' : '0'}${from!.slice(1)}` as PackId;
+    await kept.storage.create(packName(to), [Buffer.from('the same under another header')]);
+    await kept.repository.snapshot([someFile('b')]);
+    {
+      using session = await kept.session();
+      await session.record({ action: 'rewrapped', recipients: 'cd'.repeat(16), objects: [[from!, to]] });
+    }
+    const rewrapped = true;
+    assert.equal((await kept.prune(0, { rewrapped })).marked.objects, 1);
+    assert.equal((await kept.prune(0, { rewrapped, recordOnly: true })).left.objects, 1);
+    const shard = { number: (Number.parseInt(from!.slice(0, 2), 16) % 16) + 1, count: 16 };
+    assert.equal((await kept.prune(0, { shard })).removed.objects, 0);
+    assert.equal((await kept.prune(0, { rewrapped, shard })).removed.objects, 1);
+    assert.ok(await kept.storage.stat(packName(to)));
+  });
+
+  it('works in shares beside other shares, and beside nothing else', async () => {
+    const { kept } = await withGarbage();
+    {
+      using _ = await kept.session(undefined, { shared: true });
+      await kept.prune(24, { shard: { number: 1, count: 2 } });
+      await assert.rejects(kept.prune(), /another run of this keeper is at it/);
+    }
+    using _ = await kept.session();
+    await assert.rejects(
+      kept.prune(24, { shard: { number: 1, count: 2 } }),
+      /another run of this keeper is at it/,
+    );
+  });
+
   it('writes nothing in a dry run', async () => {
     const { kept } = await withGarbage();
     const before = await kept.copyAll();
@@ -206,7 +295,7 @@ describe('removal marks', () => {
 
   it('are seen from the record on until what they name is gone', async () => {
     const { kept, garbage } = await withGarbage();
-    const pack = garbage[0]!.slice('packs/00/'.length, -'.age'.length) as PackId;
+    const pack = packOf(garbage[0]!);
     const before = await RemovalMarks.read(kept.storage);
     assert.ok(!before.has(pack));
     await before.confirm(snapshot, [pack]);
@@ -235,9 +324,25 @@ describe('removal marks', () => {
     for (const file of ['json', 'json.sig'])
       await kept.storage.create(`keeper/00000099-20261123T100000Z.${file}`, [Buffer.from('nonsense')]);
     const marks = await RemovalMarks.read(kept.storage);
-    assert.ok(marks.has(garbage[0]!.slice('packs/00/'.length, -'.age'.length) as PackId));
+    assert.ok(marks.has(packOf(garbage[0]!)));
   });
 });
+
+function packOf(name: string): PackId {
+  return name.slice('packs/00/'.length, -'.age'.length) as PackId;
+}
+
+/** Has another record than before from the second look on. */
+class LateRecord extends StorageDecorator {
+  #looks = 0;
+
+  override async *list(prefix: string): AsyncGenerator<ObjectStat> {
+    if (prefix === 'keeper/' && ++this.#looks === 3)
+      for (const file of ['json', 'json.sig'])
+        await this.inner.create(`keeper/00000099-20261123T100000Z.${file}`, [Buffer.from('nonsense')]);
+    yield* super.list(prefix);
+  }
+}
 
 async function marksOf({ storage }: AttackedRepository): Promise<string[]> {
   const all: string[] = [];

@@ -1,4 +1,4 @@
-import type { IndexId, PackId, SnapshotId } from '../../repository/ids.ts';
+import type { IndexId, ObjectDigest, PackId, SnapshotId } from '../../repository/ids.ts';
 import { sequenceOf } from '../../repository/ids.ts';
 import { mostObjectsInRecord, type Unreferenced } from '../../repository/keeper-record.ts';
 import {
@@ -12,8 +12,11 @@ import {
   type SnapshotFile,
 } from '../../repository/layout.ts';
 import type { ObjectStat, Storage } from '../../storage/storage.ts';
+import { prefetch } from '../copy/prefetch.ts';
+import { beginningsOf, isInShard, type Shard } from '../copy/shard.ts';
 import { finishForgetting } from '../forget/forget.ts';
 import type { TrustedRecord } from '../keeper/keeper-records.ts';
+import { isOpen } from '../keeper/removal-marks.ts';
 import { removeSnapshotFiles, type KeeperSession } from '../keeper/keeper-session.ts';
 import { groupSnapshots, type StoredSnapshots } from '../open-repository.ts';
 import { isSuperseded, readReferencedObjects } from './referenced-objects.ts';
@@ -27,6 +30,13 @@ export interface PruneOptions {
   readonly acceptMissing?: boolean;
   /** Take away also what a trusted record says was rewrapped, where the new object is there. */
   readonly rewrapped?: boolean;
+  /** Sign what is to go, and leave its removal to runs with `shard`. */
+  readonly recordOnly?: boolean;
+  /**
+   * Remove, of what signed records say is to go, this share, and do nothing else. No record is written, so that any number
+   * of shares can be at work; `session` is shared then.
+   */
+  readonly shard?: Shard;
   /** Look and tell, and change nothing. */
   readonly dryRun?: boolean;
   readonly now: Date;
@@ -42,6 +52,8 @@ export interface ObjectCount {
 export interface PruneResult {
   /** Marked earlier, still unreferenced, and removed by this run. */
   readonly removed: ObjectCount;
+  /** To be removed as well, by runs with `shard`. */
+  readonly left: ObjectCount;
   /** Marked earlier, and needed again: they stay. */
   readonly released: number;
   /** Marked by this run. */
@@ -50,12 +62,17 @@ export interface PruneResult {
   readonly waiting: ObjectCount;
   /** When the first of what is marked may be removed. */
   readonly removableFrom: Date | undefined;
-  /** What stays: packs and index objects. */
+  /** What stays of what was looked at: packs and index objects. */
   readonly kept: ObjectCount;
 }
 
 /** So many removals are under way at a time. */
 const removalsAtOnce = 16;
+/** Objects that are asked for while one is looked at. */
+const looksAhead = 16;
+/** After so many a share makes sure that the record is still open by which it removes. */
+const removalsBetweenLooks = 1024;
+const nothing: ObjectCount = { objects: 0, bytes: 0 };
 
 /**
  * Removes what no SHA256SUMS lists any more, in two steps: what is unreferenced is marked in a signed record, and removed
@@ -77,6 +94,7 @@ class Pruning {
   #stored: StoredSnapshots = { committed: [], unfinished: [] };
   #referenced: ReadonlySet<string> = new Set();
   #removed = { objects: 0, bytes: 0 };
+  #left = { objects: 0, bytes: 0 };
   #released = 0;
 
   constructor(options: PruneOptions) {
@@ -84,7 +102,7 @@ class Pruning {
   }
 
   async run(): Promise<PruneResult> {
-    const { storage, session, acceptMissing = false, dryRun = false, now, signal } = this.#options;
+    const { storage, session, shard, acceptMissing = false, dryRun = false, signal } = this.#options;
     if (!dryRun) session.requireRemoval();
     await this.#list();
     if (!acceptMissing) {
@@ -92,14 +110,22 @@ class Pruning {
       if (session.missing(this.#stored).length > 0) await this.#list();
       session.checkComplete(this.#stored);
     }
-    if (!dryRun) await finishForgetting(storage, session, this.#stored, signal);
+    if (!dryRun && !shard) await finishForgetting(storage, session, this.#stored, signal);
     this.#stored = withoutForgotten(this.#stored, session);
-    this.#referenced = this.#withoutRewrapped(await readReferencedObjects(storage, this.#stored, signal));
+    this.#referenced = await this.#withoutRewrapped(
+      await readReferencedObjects(storage, this.#stored, signal),
+    );
+    return shard ? await this.#removeShare() : await this.#keep();
+  }
 
+  async #keep(): Promise<PruneResult> {
+    const { storage, session, recordOnly = false, dryRun = false, now, signal } = this.#options;
     const waiting: TrustedRecord[] = [];
     for (const record of session.openRecords) {
-      if (record.record.action === 'sweep') await this.#finishSweep(record);
-      else if (now.getTime() < this.#removableFrom(record).getTime()) waiting.push(record);
+      if (record.record.action === 'sweep') {
+        if (recordOnly) this.#leave(this.#removable(record.record));
+        else await this.#finishSweep(record);
+      } else if (now.getTime() < this.#removableFrom(record).getTime()) waiting.push(record);
       else await this.#sweep(record);
     }
     const candidates = this.#candidates(waiting);
@@ -114,25 +140,51 @@ class Pruning {
     const removableFrom = [...waiting, ...(newMark ? [newMark] : [])].map((mark) =>
       this.#removableFrom(mark).getTime(),
     );
-    const marked = this.#count(namesOf(candidates));
-    return {
-      removed: this.#removed,
-      released: this.#released,
-      marked,
+    return this.#result({
+      marked: this.#count(namesOf(candidates)),
       waiting: this.#count(waiting.flatMap(({ record }) => namesOf(record))),
       removableFrom: removableFrom.length > 0 ? new Date(Math.min(...removableFrom)) : undefined,
-      kept: this.#count(this.#objects.keys()),
+    });
+  }
+
+  /** Whether a sweep is over is for a run without a share to say, when no share is at work. */
+  async #removeShare(): Promise<PruneResult> {
+    const { storage, session, dryRun = false, signal } = this.#options;
+    for (const { id, record } of session.openRecords) {
+      if (record.action !== 'sweep') continue;
+      const { packs, indexes } = this.#removable(record);
+      const names = [...packs.map(packName), ...indexes.map(indexName)];
+      for (let at = 0; at < names.length; at += removalsBetweenLooks) {
+        if (!dryRun && !(await isOpen(storage, id.number, signal))) break;
+        await this.#removeObjects(names.slice(at, at + removalsBetweenLooks));
+      }
+    }
+    if (!dryRun) await storage.settle(signal);
+    return this.#result({ marked: nothing, waiting: nothing, removableFrom: undefined });
+  }
+
+  #result(of: Pick<PruneResult, 'marked' | 'waiting' | 'removableFrom'>): PruneResult {
+    const all = this.#count(this.#objects.keys());
+    const left = this.#left;
+    return {
+      removed: this.#removed,
+      left,
+      released: this.#released,
+      ...of,
+      kept: { objects: all.objects - left.objects, bytes: all.bytes - left.bytes },
     };
   }
 
   /** Packs first: a snapshot that is committed while this runs is then seen with its list. */
   async #list(): Promise<void> {
-    const { storage, signal } = this.#options;
+    const { storage, shard, signal } = this.#options;
     for (const known of [this.#objects, this.#snapshotFiles, this.#received]) known.clear();
-    for (const prefix of [packsPrefix, indexPrefix])
+    const packs = shard ? beginningsOf(shard).map((digits) => `${packsPrefix}${digits}/`) : [packsPrefix];
+    for (const prefix of [...packs, indexPrefix])
       for await (const stat of storage.list(prefix, signal)) {
         const role = roleOf(stat.name);
-        if (role?.kind === 'pack' || role?.kind === 'index') this.#objects.set(stat.name, stat);
+        if ((role?.kind === 'pack' || role?.kind === 'index') && this.#concerns(role.id))
+          this.#objects.set(stat.name, stat);
       }
     for await (const { name, sizeBytes, receivedAt } of storage.list(snapshotsPrefix, signal)) {
       const role = roleOf(name);
@@ -146,18 +198,30 @@ class Pruning {
     this.#stored = groupSnapshots(this.#snapshotFiles);
   }
 
+  #concerns(object: ObjectDigest): boolean {
+    const { shard } = this.#options;
+    return !shard || isInShard(object, shard);
+  }
+
   /** What signed lists name and something else stands for, by a record that is believed, is not needed any more. */
-  #withoutRewrapped(referenced: ReadonlySet<string>): ReadonlySet<string> {
-    if (!this.#options.rewrapped) return referenced;
-    const replaced = new Set(
-      [...this.#options.session.rewrapped]
-        .filter(
-          ([from, to]) =>
-            from !== to && (this.#objects.has(packName(to)) || this.#objects.has(indexName(to))),
-        )
-        .map(([from]): string => from),
-    );
+  async #withoutRewrapped(referenced: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+    const { session, rewrapped = false, signal } = this.#options;
+    if (!rewrapped) return referenced;
+    const replaced = new Set<string>();
+    const pairs = [...session.rewrapped].filter(([from, to]) => from !== to && this.#concerns(from));
+    for await (const [[from], isThere] of prefetch(pairs, looksAhead, ([, to]) => this.#isThere(to))) {
+      signal.throwIfAborted();
+      if (isThere) replaced.add(from);
+    }
     return new Set([...referenced].filter((digest) => !replaced.has(digest)));
+  }
+
+  async #isThere(object: ObjectDigest): Promise<boolean> {
+    const { storage, signal } = this.#options;
+    const names = [packName(object), indexName(object)];
+    if (this.#concerns(object)) return names.some((name) => this.#objects.has(name));
+    for (const name of names) if (await storage.stat(name, signal)) return true;
+    return false;
   }
 
   #removableFrom({ record }: TrustedRecord): Date {
@@ -175,7 +239,7 @@ class Pruning {
   }
 
   async #sweep(mark: TrustedRecord): Promise<void> {
-    const { session, dryRun = false } = this.#options;
+    const { session, recordOnly = false, dryRun = false } = this.#options;
     if (mark.record.action !== 'mark') return;
     const removable = this.#removable(mark.record);
     const there = [
@@ -187,7 +251,14 @@ class Pruning {
       session.close(mark);
       await session.record({ action: 'sweep', mark: mark.id.number, ...removable });
     }
-    await this.#remove(removable);
+    if (recordOnly) this.#leave(removable);
+    else await this.#remove(removable);
+  }
+
+  #leave({ packs, indexes }: Unreferenced): void {
+    const { objects, bytes } = this.#count([...packs.map(packName), ...indexes.map(indexName)]);
+    this.#left.objects += objects;
+    this.#left.bytes += bytes;
   }
 
   /** Takes up what an earlier run has signed. It is over when nothing is left of it, and the next record says so. */
@@ -199,12 +270,16 @@ class Pruning {
   }
 
   async #remove(objects: Unreferenced): Promise<void> {
-    const { storage, dryRun = false, signal, onRemoved } = this.#options;
+    const { storage, dryRun = false, signal } = this.#options;
     if (!dryRun) for (const id of objects.unfinished) await removeSnapshotFiles(storage, id, signal);
     const gone = new Set(objects.unfinished);
     const { committed, unfinished } = this.#stored;
     this.#stored = { committed, unfinished: unfinished.filter((id) => !gone.has(id)) };
-    const names = namesOf({ ...objects, unfinished: [] });
+    await this.#removeObjects(namesOf({ ...objects, unfinished: [] }));
+  }
+
+  async #removeObjects(names: readonly string[]): Promise<void> {
+    const { storage, dryRun = false, signal, onRemoved } = this.#options;
     for (let at = 0; at < names.length; at += removalsAtOnce) {
       signal.throwIfAborted();
       await Promise.all(
