@@ -2,7 +2,7 @@ import { ServeClient } from '../storage/ssh/serve-client.ts';
 import { ServedStorage } from '../storage/ssh/served-storage.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
-import { openRepositoryStorage, type RepositoryFlag } from './repository-options.ts';
+import { openRepositoryStorage, type OpeningFlags, type RepositoryFlag } from './repository-options.ts';
 import { openStdioStreams } from './stdio-streams.ts';
 
 /** The repository of a keeper that runs this program over SSH, and serves it over its standard input and output. */
@@ -15,8 +15,10 @@ export const keeperUrl = 'stdio:';
 export async function openHostStorage(
   flags: RepositoryFlag,
   context: CliContext,
+  opening: OpeningFlags = {},
 ): Promise<{ readonly storage: Storage; readonly url: string; readonly isKeepers: boolean }> {
-  if (flags.repo !== keeperUrl) return { ...(await openRepositoryStorage(flags, context)), isKeepers: false };
+  if (flags.repo !== keeperUrl)
+    return { ...(await openRepositoryStorage(flags, context, opening)), isKeepers: false };
   const { input, output } = openStdioStreams(context, 'the keeper');
   let isFirst = true;
   const storage = await ServedStorage.open('the keeper that pulls', async () => {

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { keyPaths } from '../keys/key-paths.ts';
 import { HostConfigurations } from '../operation/host-configurations.ts';
-import { isLocalUrl, openStorage } from '../storage/open-storage.ts';
+import { isLocalUrl, isSshUrl, openStorage } from '../storage/open-storage.ts';
+import { OpeningStorage } from '../storage/opening-storage.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CliContext } from './context.ts';
 
@@ -11,6 +12,11 @@ import type { CliContext } from './context.ts';
 export interface RepositoryFlag {
   readonly repo?: string;
   readonly sshCommand?: string;
+}
+
+export interface OpeningFlags {
+  /** True if the caller has other things to do before it needs storage: a connection may still be on its way then. */
+  readonly mayWait?: boolean;
 }
 
 /** Adds --repo and --ssh-command. */
@@ -30,6 +36,7 @@ export function addRepositoryFlag(program: Command): void {
 export async function openRepositoryStorage(
   { repo, sshCommand }: RepositoryFlag,
   context: CliContext,
+  { mayWait = false }: OpeningFlags = {},
 ): Promise<{ readonly storage: Storage; readonly url: string }> {
   const given = repo ?? context.env['SALVAGE_REPOSITORY'] ?? '';
   if (given === '')
@@ -39,7 +46,10 @@ export async function openRepositoryStorage(
   const { env, clock, signal, terminal } = context;
   const notify = (message: string): void => terminal.warning(message);
   const isInteractive = context.stdin.isTerminal;
-  const storage = await openStorage(given, { env, clock, sshCommand, isInteractive, signal, notify });
+  const opening = openStorage(given, { env, clock, sshCommand, isInteractive, signal, notify });
+  // What ssh may have to ask somebody is asked before anything is shown.
+  const storage =
+    mayWait && !isInteractive && isSshUrl(given) ? new OpeningStorage(given, opening) : await opening;
   context.atEnd(() => storage.close());
   return { storage, url: isLocalUrl(given) && !given.startsWith('file:') ? resolve(given) : given };
 }

@@ -45,6 +45,20 @@ export class HostConfigurations {
     }
   }
 
+  /** The only one that was made for this URL, if there is one: what is there now may be another repository. */
+  findByUrl(url: string): HostConfiguration | undefined {
+    try {
+      const found = this.list()
+        .map((id) => this.read(id))
+        .filter((configuration) => configuration?.repository === url);
+      return found.length === 1 ? found[0] : undefined;
+    } catch (error) {
+      // One that cannot be read is told of where it is needed.
+      if (error instanceof SalvageError) return undefined;
+      throw error;
+    }
+  }
+
   /** @throws usage also if this host is not set up for the repository */
   require(repository: RepositoryId, description: string): HostConfiguration {
     const found = this.read(repository);

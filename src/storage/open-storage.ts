@@ -67,6 +67,11 @@ export function isLocalUrl(url: string): boolean {
   return kind === undefined || kind === 'file';
 }
 
+/** True if the storage is reached by a program ssh, which takes many round trips to get through. */
+export function isSshUrl(url: string): boolean {
+  return /^s(?:sh|ftp):\/\//i.test(url);
+}
+
 /** Whoever starts a run may have mistyped the name of the server: they are to hear of it soon. */
 const connectingPatienceMs = 15_000;
 /** One lost connection fails many requests at once. */

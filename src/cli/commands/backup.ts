@@ -4,10 +4,11 @@ import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
-import { defaultMemoryBytes } from '../../operation/backup/memory-plan.ts';
+import { defaultMemoryBytes } from '../../operation/worker/memory-budget.ts';
 import { backup, type BackupResult, type BackupSource } from '../../operation/backup/backup.ts';
 import { readRepositoryJson } from '../../operation/open-repository.ts';
 import type { HostConfiguration } from '../../repository/host-configuration.ts';
+import type { Signer } from '../../ssh/signer.ts';
 import { commandStream } from '../../source/command-stream.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import { RateLimitedStorage } from '../../storage/limit/rate-limited-storage.ts';
@@ -137,21 +138,24 @@ export async function runBackup(
   // Far away it takes a second to find out which repository is there: a run that can begin without knows which it should be.
   const expected = source.kind === 'paths' && !options.dryRun ? configurations.findByUrl(url) : undefined;
   const host = expected ?? (await requireConfiguration());
+  const loadSignerOf = async ({ signingKey }: HostConfiguration): Promise<Signer> =>
+    await loadSigner(signingKey, {
+      requestPassphrase: passphraseRequester(options, context),
+      agentSocket: context.env['SSH_AUTH_SOCK'],
+      signal,
+    });
+  const signer = await loadSignerOf(host);
   keepProcessSmall();
   const progress = terminal.startProgress('backing up');
   if (source.kind === 'paths') showTotals(progress, source.walk);
   const events = new JsonEvents(options.json ?? false, context);
-  const backUpAs = async (host: HostConfiguration): Promise<BackupResult> =>
+  const backUpAs = async (host: HostConfiguration, signer: Signer): Promise<BackupResult> =>
     await backup({
       storage:
         bytesPerSecond === undefined ? storage : new RateLimitedStorage(storage, bytesPerSecond, clock),
       repository,
       host,
-      signer: await loadSigner(host.signingKey, {
-        requestPassphrase: passphraseRequester(options, context),
-        agentSocket: context.env['SSH_AUTH_SOCK'],
-        signal,
-      }),
+      signer,
       plugins: agePlugins(passphraseRequester({}, context), context),
       source,
       folder: cacheFolderOf(host.repositoryId, context),
@@ -183,11 +187,12 @@ export async function runBackup(
   let result: BackupResult;
   try {
     try {
-      result = await backUpAs(host);
+      result = await backUpAs(host, signer);
     } catch (error) {
       const found = expected && (await repository.catch(() => undefined));
       if (!found || found.id === expected?.repositoryId) throw error;
-      result = await backUpAs(await requireConfiguration());
+      const actual = await requireConfiguration();
+      result = await backUpAs(actual, await loadSignerOf(actual));
     }
   } finally {
     progress.end();

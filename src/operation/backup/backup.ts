@@ -9,6 +9,7 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { FileLock } from '../../posix/file-lock.ts';
 import { BlobTable, shareBlobTable } from '../../repository/cache/blob-table.ts';
 import type { HostConfiguration } from '../../repository/host-configuration.ts';
+import type { RepositoryJson } from '../../repository/repository-json.ts';
 import { newSnapshotId, type PackId, type SnapshotId } from '../../repository/ids.ts';
 import { packName, readmeName, recoverName, repositoryName } from '../../repository/layout.ts';
 import { snapshotGroup } from '../../repository/snapshot/snapshot-json.ts';
@@ -25,8 +26,18 @@ import { commitSnapshot } from './commit-snapshot.ts';
 import { extendLocks } from './extend-locks.ts';
 import { compareHealed, type HealingOutcome } from './heal-packs.ts';
 import { IndexWriter } from './index-writer.ts';
-import { readKnownRepository, type KnownRepository } from './known-repository.ts';
-import { planMemory, usualMemoryBytes } from './memory-plan.ts';
+import { GatedStorage } from './gated-storage.ts';
+import {
+  assumeNew,
+  isNew,
+  readKnownRepository,
+  readRemembered,
+  type KnownRepository,
+  type Remembered,
+  type StartingPoint,
+} from './known-repository.ts';
+import { planMemory } from './memory-plan.ts';
+import { usualMemoryBytes } from '../worker/memory-budget.ts';
 import { noCounts, type BackupCounts, type BackupObserver } from './observer.ts';
 import { PackStore } from './pack-store.ts';
 import { readSources } from './read-sources.ts';
@@ -46,6 +57,8 @@ export type BackupSource =
 
 export interface BackupOptions {
   readonly storage: Storage;
+  /** What `readRepositoryJson` says of the storage, if it has been asked already. */
+  readonly repository?: Promise<RepositoryJson>;
   readonly host: HostConfiguration;
   readonly signer: Signer;
   /** For recipients of age plugins. */
@@ -93,16 +106,8 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
   const { storage, host, folder, clock, signal } = options;
   const startMs = clock.monotonicMs();
   const started = clock.now();
-  const { id } = await readRepositoryJson(storage, signal);
-  if (id !== host.repositoryId)
-    throw new SalvageError(
-      'failed',
-      `Cannot back up to "${storage.description}": it is another repository than this host is set up for`,
-      {
-        hint: 'salvage init --adopt sets this host up for it.',
-        details: { object: repositoryName },
-      },
-    );
+  const identified = identify(options);
+  identified.catch(() => {});
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   using lock = FileLock.take(join(folder, 'lock'));
   if (!lock)
@@ -115,12 +120,11 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
     );
   if (host.lock && !options.dryRun) requireObjectLock(storage).lockNew(retentionFrom(host.lock, started));
   const indexKey = parseIdentity(host.indexKey);
-  const attempt = async (): Promise<BackupResult> => {
-    if (!options.dryRun) await clearLeftovers(storage, signal);
-    const known = await readKnownRepository({
+  const indexRecipients = (await indexKey.recipients?.()) ?? [];
+  const look = async (remembered: Remembered): Promise<KnownRepository> => {
+    const reading = readKnownRepository(remembered, {
       storage,
-      repositoryId: id,
-      folder,
+      repositoryId: host.repositoryId,
       publicKey: options.signer.publicKey,
       indexKey,
       auditors: host.auditors ?? [],
@@ -128,16 +132,48 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
       now: started,
       signal,
     });
+    reading.catch(() => {});
+    // Whatever else is wrong there: in another repository it does not matter.
+    await identified;
+    if (!options.dryRun) await clearLeftovers(storage, signal);
+    return await reading;
+  };
+  const start = async (from: StartingPoint, known: Promise<KnownRepository>): Promise<BackupResult> => {
     const counts = noCounts();
-    const run = new BackupRun(options, known, counts);
+    const refused = new AbortController();
+    known.catch((error: unknown) => refused.abort(error));
+    const run = new BackupRun(
+      { ...options, signal: AbortSignal.any([signal, refused.signal]) },
+      from,
+      known,
+      counts,
+    );
     try {
-      const result = options.dryRun
-        ? await run.try()
-        : await run.make(started, (await indexKey.recipients?.()) ?? []);
+      const result = options.dryRun ? await run.try() : await run.make(started, indexRecipients);
       return { ...result, counts, durationMs: clock.monotonicMs() - startMs };
     } finally {
-      known.journal.close();
+      from.journal.close();
     }
+  };
+  const attempt = async (): Promise<BackupResult> => {
+    const remembered = readRemembered(folder, host.repositoryId);
+    const looking = look(remembered);
+    looking.catch(() => {});
+    const assumed = mayAssume(options) ? assumeNew(remembered) : undefined;
+    if (assumed)
+      try {
+        return await start(
+          assumed,
+          looking.then((known) => {
+            if (!isNew(known)) throw new NotNew();
+            return known;
+          }),
+        );
+      } catch (error) {
+        if (!(error instanceof NotNew)) throw error;
+      }
+    const known = await looking;
+    return await start(known, Promise.resolve(known));
   };
   try {
     return await attempt();
@@ -151,6 +187,31 @@ export async function backup(options: BackupOptions): Promise<BackupResult> {
   }
 }
 
+/** @throws no-repository, damaged, failed if the storage has another repository than the host is set up for */
+async function identify({ storage, repository, host, signal }: BackupOptions): Promise<void> {
+  const { id } = await (repository ?? readRepositoryJson(storage, signal));
+  if (id === host.repositoryId) return;
+  throw new SalvageError(
+    'failed',
+    `Cannot back up to "${storage.description}": it is another repository than this host is set up for`,
+    {
+      hint: 'salvage init --adopt sets this host up for it.',
+      details: { object: repositoryName },
+    },
+  );
+}
+
+/**
+ * Whether a run may begin to read before storage has answered, as if it were the first one: far away that takes a second.
+ * Nothing is stored before the answer. If it is not the first one, all that was read is read again.
+ */
+function mayAssume({ storage, source, dryRun = false }: BackupOptions): boolean {
+  return storage.stageSpec.kind === 'transfer' && source.kind === 'paths' && !dryRun;
+}
+
+/** The repository has what a first run cannot have stored. */
+class NotNew extends Error {}
+
 interface RunResult {
   readonly snapshot: SnapshotId | undefined;
   readonly storedBytes: number;
@@ -160,7 +221,9 @@ interface RunResult {
 
 class BackupRun {
   readonly #options: BackupOptions;
-  readonly #known: KnownRepository;
+  readonly #from: StartingPoint;
+  /** What storage has: nothing is stored before it is known. */
+  readonly #known: Promise<KnownRepository>;
   readonly #counts: BackupCounts;
   readonly #recipients: readonly Recipient[];
   readonly #threads: number;
@@ -168,12 +231,18 @@ class BackupRun {
   /** By pack number: 1 for what this run must not refer to. Packs of this run have higher numbers. */
   readonly #gone: Uint8Array<SharedArrayBuffer>;
 
-  constructor(options: BackupOptions, known: KnownRepository, counts: BackupCounts) {
-    this.#options = options;
+  constructor(
+    options: BackupOptions,
+    from: StartingPoint,
+    known: Promise<KnownRepository>,
+    counts: BackupCounts,
+  ) {
+    this.#options = { ...options, storage: new GatedStorage(options.storage, known) };
+    this.#from = from;
     this.#known = known;
     this.#counts = counts;
     this.#recipients = options.host.recipients.map((text) => parseHostRecipient(text, options.plugins));
-    const { packs, facts, storedBytes } = known;
+    const { packs, facts, storedBytes } = from;
     const memoryBytes = options.memoryBytes ?? usualMemoryBytes;
     const plan = planMemory(memoryBytes, options.threads, storedBytes, packsInMemory(options.storage));
     this.#threads = plan.threads;
@@ -198,7 +267,7 @@ class BackupRun {
 
   async make(started: Date, indexRecipients: readonly Recipient[]): Promise<RunResult> {
     const { storage, host, folder, source, clock, signal, paranoid = false } = this.#options;
-    const { cache, journal, packs, facts, levels, unlisted, unindexed, head, marks } = this.#known;
+    const { cache, journal, packs, facts, levels, unlisted, unindexed } = this.#from;
     const envelope = (): Promise<Envelope> => createEnvelope(this.#recipients);
     const index = new IndexWriter(
       storage,
@@ -225,7 +294,7 @@ class BackupRun {
         for (let blob = 0, offset = 0; blob < pack.blobs.count; offset += pack.blobs.length(blob++))
           blobs.claim(pack.blobs.digest(blob), number, offset, pack.blobs.length(blob));
       }
-      const draft = new TreeDraft(cache.newFile('listing'), this.#known.lastListing);
+      const draft = new TreeDraft(cache.newFile('listing'), this.#from.lastListing);
       const lastSegments = await this.#read(
         draft,
         {
@@ -246,6 +315,7 @@ class BackupRun {
         listing: cache.newFile('listing'),
       });
       const indexes = await index.finish();
+      const { head, marks } = await this.#known;
       const sequence = head.sequence + 1;
       const id = newSnapshotId(sequence, started);
       const storedBytes = store.storedBytes + index.storedBytes;
@@ -306,7 +376,7 @@ class BackupRun {
       const own = blobs.finish(cache.newFile('blobs'));
       const healing = this.#healing(own);
       cache.commit({ snapshot: id, checksums, packs, listing: tree.listing, levels: [...own, ...levels] });
-      facts.write(this.#known.factsPath, checksums);
+      facts.write(this.#from.factsPath, checksums);
       journal.clear();
       return { snapshot: id, storedBytes, packsStored: store.stored, healing };
     } finally {
@@ -317,7 +387,7 @@ class BackupRun {
   }
 
   #healing(own: readonly string[]): HealingOutcome | undefined {
-    const { healed, healingDeferred, levels, packs } = this.#known;
+    const { healed, healingDeferred, levels, packs } = this.#from;
     if (healed.length === 0) return undefined;
     return {
       packs: healed.length,
@@ -340,7 +410,7 @@ class BackupRun {
 
   #reading(draft: TreeDraft): Omit<Parameters<typeof readSources>[0], 'walk' | 'workers'> {
     const { observer, clock, signal, force = false } = this.#options;
-    const { facts, lastListing } = this.#known;
+    const { facts, lastListing } = this.#from;
     return {
       lastListing,
       draft,
@@ -357,7 +427,7 @@ class BackupRun {
   readonly #isGone = (pack: number): boolean => this.#gone[pack] === 1;
 
   #usedPacks(): PackId[] {
-    const { packs, facts } = this.#known;
+    const { packs, facts } = this.#from;
     const used: PackId[] = [];
     for (let number = 0; number < facts.size; number++) {
       const id = facts.usedBytes(number) > 0 ? packs.idOf(number) : undefined;

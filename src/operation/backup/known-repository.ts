@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Identity } from '../../age/recipient.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import { CacheFolder } from '../../repository/cache/cache-folder.ts';
+import { CacheFolder, type CacheState } from '../../repository/cache/cache-folder.ts';
 import { sequenceOf, type ObjectDigest, type PackId, type RepositoryId } from '../../repository/ids.ts';
 import { packsPrefix, roleOf } from '../../repository/layout.ts';
 import { PackTable } from '../../repository/pack/pack-table.ts';
@@ -20,8 +20,18 @@ import { PackFacts } from './pack-facts.ts';
 /** Of requests that are refused, so many are told of. */
 const mostNotices = 5;
 
+/** What this host remembers of a repository. The lock on the folder is held. */
+export interface Remembered {
+  readonly cache: CacheFolder;
+  readonly state: CacheState | undefined;
+  readonly journal: Journal;
+  /** What runs that did not come to their end have stored, or tried to. */
+  readonly journaled: readonly JournaledPack[];
+  readonly factsPath: string;
+}
+
 /** What a run starts from: what storage has and what this host remembers of it. */
-export interface KnownRepository {
+export interface StartingPoint {
   readonly cache: CacheFolder;
   readonly journal: Journal;
   readonly packs: PackTable;
@@ -33,23 +43,24 @@ export interface KnownRepository {
   readonly unlisted: readonly JournaledPack[];
   /** Those of `unlisted` that no index object lists yet. */
   readonly unindexed: ReadonlySet<PackId>;
-  /** The newest snapshot: sequence and digest of its SHA256SUMS. Sequence 0 and null if there is none. */
-  readonly head: { readonly sequence: number; readonly digest: ObjectDigest | null };
   /** Stored bytes of all packs. */
   readonly storedBytes: number;
-  /** What a keeper is about to remove: it counts as absent. */
-  readonly marks: RemovalMarks;
   /** Numbers of the packs that auditors have asked to be healed and that this run treats as gone. */
   readonly healed: readonly number[];
   /** Packs that auditors have asked for as well, and that a later run treats so. */
   readonly healingDeferred: number;
 }
 
+export interface KnownRepository extends StartingPoint {
+  /** The newest snapshot: sequence and digest of its SHA256SUMS. Sequence 0 and null if there is none. */
+  readonly head: { readonly sequence: number; readonly digest: ObjectDigest | null };
+  /** What a keeper is about to remove: it counts as absent. */
+  readonly marks: RemovalMarks;
+}
+
 export interface KnownRepositoryOptions {
   readonly storage: Storage;
   readonly repositoryId: RepositoryId;
-  /** The folder of this repository in the user's cache; the lock on it is held. */
-  readonly folder: string;
   /** Of this very host. */
   readonly publicKey: PublicKey;
   readonly indexKey: Identity;
@@ -60,21 +71,67 @@ export interface KnownRepositoryOptions {
   readonly signal: AbortSignal;
 }
 
-/** Looks at storage once and compares it with the cache; what is lost of that comes from the index objects. */
-export async function readKnownRepository(options: KnownRepositoryOptions): Promise<KnownRepository> {
-  const { storage, repositoryId, folder, auditors, observer, now, signal } = options;
+/** `folder` is that of this repository in the user's cache. */
+export function readRemembered(folder: string, repositoryId: RepositoryId): Remembered {
+  const cache = new CacheFolder(join(folder, 'cache'), repositoryId);
+  const journal = new Journal(join(folder, 'journal'));
+  return {
+    cache,
+    state: cache.load(),
+    journal,
+    journaled: journal.read(),
+    factsPath: join(folder, 'packs'),
+  };
+}
+
+/** What a run starts from if nothing has ever been backed up to the repository; undefined if this host remembers anything. */
+export function assumeNew({
+  cache,
+  state,
+  journal,
+  journaled,
+  factsPath,
+}: Remembered): StartingPoint | undefined {
+  if (state || journaled.length > 0) return undefined;
+  return {
+    cache,
+    journal,
+    packs: new PackTable(),
+    facts: PackFacts.read(factsPath, ''),
+    factsPath,
+    lastListing: undefined,
+    levels: [],
+    unlisted: [],
+    unindexed: new Set(),
+    storedBytes: 0,
+    healed: [],
+    healingDeferred: 0,
+  };
+}
+
+/** True if a run that was begun with `assumeNew` has begun with what is so. */
+export function isNew({ head, unlisted, healed }: KnownRepository): boolean {
+  return head.sequence === 0 && unlisted.length === 0 && healed.length === 0;
+}
+
+/** Looks at storage once and compares it with what is remembered; what is lost of that comes from the index objects. */
+export async function readKnownRepository(
+  { cache, state, journal, journaled: remembered, factsPath }: Remembered,
+  options: KnownRepositoryOptions,
+): Promise<KnownRepository> {
+  const { storage, repositoryId, auditors, observer, now, signal } = options;
+  const listing = listSnapshots(storage, signal);
+  const requests = readHealingRequests(storage, repositoryId, auditors, now, signal);
+  // They may fail while the marks are waited for.
+  for (const begun of [listing, requests]) begun.catch(() => {});
   // Before packs are listed: what is removed after this look is known to be marked.
   const marks = await RemovalMarks.read(storage, signal);
   const [{ committed }, sizes, requested] = await Promise.all([
-    listSnapshots(storage, signal),
+    listing,
     listPacks(storage, signal),
-    readHealingRequests(storage, repositoryId, auditors, now, signal),
+    requests,
   ]);
   for (const message of requested.refused.slice(0, mostNotices)) observer.onNotice(message);
-  const cache = new CacheFolder(join(folder, 'cache'), repositoryId);
-  const factsPath = join(folder, 'packs');
-  const journal = new Journal(join(folder, 'journal'));
-  const state = cache.load();
   const packs = state?.packs ?? new PackTable();
   const { healed, healingDeferred } = chooseHealed(packs, requested);
   for (let number = 0; number < packs.size; number++) {
@@ -83,7 +140,7 @@ export async function readKnownRepository(options: KnownRepositoryOptions): Prom
   }
   const isTakenUp = ({ id, sizeBytes }: JournaledPack): boolean =>
     packs.find(id) === undefined && sizes.get(id) === sizeBytes && !marks.has(id) && !requested.packs.has(id);
-  const journaled = journal.read().filter(isTakenUp);
+  const journaled = remembered.filter(isTakenUp);
   let rebuilt: JournaledPack[] = [];
   if (!state && committed.length > 0) {
     observer.onNotice('the cache is not there: it is made anew from the index, and all sources are read');

@@ -1,6 +1,6 @@
-import { SalvageError } from '../../errors/salvage-error.ts';
 import { limits } from '../../repository/limits.ts';
 import { packTargetBytes } from '../../repository/pack/pack-writer.ts';
+import { threadsWithin } from '../worker/memory-budget.ts';
 
 export interface MemoryPlan {
   readonly threads: number;
@@ -14,13 +14,6 @@ const baseBytes = 180 * mib;
 const threadBytes = 32 * mib;
 /** A pack on its way and what of it the garbage collector has not yet seen. */
 const packShare = 1.1;
-export const usualMemoryBytes: number = 250 * mib;
-const mostUsualMemoryBytes = 1024 * mib;
-
-/** What a run may take on a machine with so much memory if nobody says otherwise. */
-export function defaultMemoryBytes(machineBytes: number): number {
-  return Math.min(mostUsualMemoryBytes, Math.max(usualMemoryBytes, Math.floor(machineBytes / 64)));
-}
 
 /**
  * How many threads and how large packs fit into the memory that the user allows. `packsPerThread`: packs of a thread that
@@ -34,16 +27,7 @@ export function planMemory(
 ): MemoryPlan {
   const { smallest, largest } = limits.packTarget;
   const leastPerThread = threadBytes + packsPerThread * packShare * smallest;
-  const fitting = Math.floor((memoryBytes - baseBytes) / leastPerThread);
-  if (fitting < 1)
-    throw new SalvageError(
-      'usage',
-      `Cannot back up within ${Math.floor(memoryBytes / mib)} MiB of memory: it is too little`,
-      {
-        hint: `Allow at least --memory ${Math.ceil((baseBytes + leastPerThread) / mib)}M.`,
-      },
-    );
-  const count = Math.min(threads, fitting);
+  const count = threadsWithin(memoryBytes, threads, { baseBytes, threadBytes: leastPerThread }, 'back up');
   const forPack =
     packsPerThread === 0
       ? largest
