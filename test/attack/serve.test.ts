@@ -185,6 +185,22 @@ test('a pack that is not what its name says is refused', async (t) => {
   assertUnharmed(root);
 });
 
+test('objects of the format keep to its limits, archives to those of the server', async (t) => {
+  const root = prepare(t);
+  const { client, ended } = await greeted(root, { largestObjectBytes: 2 ** 40 });
+  const announce = async (id: number, name: string, sizeBytes: number): Promise<number | undefined> => {
+    client.send(frame('create', id, encodeCreate({ name, sizeBytes })), frame('abort', id));
+    return (await client.last(id))?.code;
+  };
+  assert.equal(await announce(1, packNameOf(randomBytes(8)), 2 ** 27 + 1), errorCodes.tooLarge);
+  assert.equal(await announce(2, `${snapshot}0/root.age`, 2 ** 40), errorCodes.denied);
+  assert.equal(await announce(3, 'new.tar.zst.age', 2 ** 40 + 1), errorCodes.tooLarge);
+  assert.equal(await announce(4, 'new.tar.zst.age', 2 ** 40), errorCodes.cancelled);
+  client.end();
+  await ended;
+  assertUnharmed(root);
+});
+
 test('no name and no path leads out of the folder, or into what is hidden in it', async (t) => {
   const root = prepare(t);
   symlinkSync('..', join(root, 'packs', 'up'));

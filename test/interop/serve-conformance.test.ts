@@ -1,7 +1,8 @@
 // The storage behind `salvage serve`: over a plain child process, and over a real sshd with a forced command.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -109,6 +110,25 @@ describe('served over a real sshd', needsPeers, () => {
     assert.equal(await storage.create('object', [Buffer.from('x')]), 'created');
     await storage.close();
     assert.equal(readFileSync(join(place, 'object'), 'utf8'), 'x');
+  });
+
+  test('a door takes an archive that is larger than any object of a repository', async () => {
+    const place = join(parent, 'archives');
+    mkdirSync(place);
+    const account = sshd.addClient(
+      'archives',
+      `command="${salvage} serve --stdio --root ${place} --append-only --quota 200M",restrict`,
+    );
+    const storage = await open(url(), account.sshCommand);
+    const piece = randomBytes(1024 * 1024);
+    async function* archive(): AsyncGenerator<Uint8Array> {
+      for (let pieces = 0; pieces < 130; pieces++) yield piece;
+      await Promise.resolve();
+    }
+    assert.equal(await storage.createFromStream('web-1.tar.zst.age', archive()), 'created');
+    assert.equal((await storage.stat('web-1.tar.zst.age'))?.sizeBytes, 130 * piece.length);
+    await storage.close();
+    rmSync(place, { recursive: true });
   });
 
   test('a key that is not accepted', async () => {

@@ -16,6 +16,7 @@ export interface ServeFolderOptions {
   readonly mode: ServeMode;
   /** Bytes that the folder may hold, each object counted with 4 KiB for its name. */
   readonly quotaBytes?: number | undefined;
+  /** Of archives; other objects have the limit of the format as well. */
   readonly largestObjectBytes?: number | undefined;
   /** Connections to the folder at a time. */
   readonly connections: number;
@@ -57,14 +58,21 @@ export async function openServedFolder(
   };
   for (const own of ['.incoming', serverFolder]) refuseLinks(folder, `${own}/x`);
   // It takes room and does no other harm: nothing is lost if it cannot be cleared up.
-  if (mode !== 'read-only') await storage.removeUnfinished(untouchedMs).catch(() => {});
+  const clearUp = async (): Promise<void> => {
+    if (mode !== 'read-only') await storage.removeUnfinished(untouchedMs).catch(() => {});
+  };
   // A client that is trusted needs no bounds.
-  if (mode !== 'append-only' && quotaBytes === undefined) return { ...served, close: async () => {} };
+  if (mode !== 'append-only' && quotaBytes === undefined) {
+    await clearUp();
+    return { ...served, close: async () => {} };
+  }
   const state = join(folder, serverFolder);
   mkdirSync(state, { recursive: true, mode: 0o700 });
   // One after the other: whoever is alone counts what there is, and must still be alone when it has done so.
   using _entrance = await enter(state);
   const { seat, isAlone } = takeSeat(state, connections);
+  // What others have under way is theirs, however slow they are: no client can have it taken away by connecting.
+  if (isAlone) await clearUp();
   let ledger: UsageLedger | undefined;
   try {
     if (quotaBytes !== undefined) {

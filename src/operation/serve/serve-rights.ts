@@ -1,4 +1,5 @@
 import { roleOf } from '../../repository/layout.ts';
+import { limits } from '../../repository/limits.ts';
 import type { ServeRights } from '../../storage/serve/served.ts';
 
 /**
@@ -23,6 +24,8 @@ export function serveRights(mode: ServeMode): ServeRights {
     },
     mayRead: (name) => mode !== 'append-only' || isForHosts(name),
     mayRemove: mode === 'remove',
+    // What has no role is an archive.
+    largestBytes: (name) => (roleOf(name) ? limits.storedObject : Infinity),
     expectedDigest(name) {
       const role = roleOf(name);
       return role?.kind === 'pack' || role?.kind === 'index' ? role.id : undefined;
@@ -31,9 +34,8 @@ export function serveRights(mode: ServeMode): ServeRights {
 }
 
 /**
- * What a host reads to back up: which repository it is, the signed lists, requests for
- * healing, and the index objects from which it makes a lost
- * cache anew, which are encrypted for it. Packs, archives and the private half of snapshots are none of its business.
+ * What a host reads to back up: which repository it is, the signed lists, requests for healing, and the index objects from
+ * which it makes a lost cache anew, which are encrypted for it. Packs, archives and the private half of snapshots are none of its business.
  */
 function isForHosts(name: string): boolean {
   const role = roleOf(name);

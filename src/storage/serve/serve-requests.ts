@@ -76,10 +76,11 @@ export class ServeRequests {
     { name, sizeBytes }: CreateRequest,
     body: IncomingBody,
   ): Promise<void> {
-    const { storage, rights, quota, admit, largestObjectBytes = Number.MAX_SAFE_INTEGER } = this.#served;
+    const { storage, rights, quota, admit, largestObjectBytes = Infinity } = this.#served;
     await this.#checkName(name);
     if (!rights.mayCreate(name)) throw new Refusal(errorCodes.denied, 'this key may not create it');
-    if ((sizeBytes ?? 0) > largestObjectBytes) throw tooLarge(largestObjectBytes);
+    const largestBytes = Math.min(rights.largestBytes(name), largestObjectBytes);
+    if ((sizeBytes ?? 0) > largestBytes) throw tooLarge(largestBytes);
     if (await storage.stat(name, signal)) return await this.#replies.last(replyTypes.exists, id);
     await admit?.(name);
     const room = new ReservedRoom(quota);
@@ -92,7 +93,7 @@ export class ServeRequests {
         let total = 0;
         for await (const part of body) {
           total += part.length;
-          if (total > largestObjectBytes) throw tooLarge(largestObjectBytes);
+          if (total > largestBytes) throw tooLarge(largestBytes);
           if (sizeBytes !== undefined && total > sizeBytes) throw notAsLong(sizeBytes);
           room.take(part.length);
           hash?.update(part);
@@ -202,5 +203,5 @@ export class ServeRequests {
 }
 
 function tooLarge(largestBytes: number): Refusal {
-  return new Refusal(errorCodes.tooLarge, `an object may have ${largestBytes} bytes here`);
+  return new Refusal(errorCodes.tooLarge, `an object of this name may have ${largestBytes} bytes here`);
 }

@@ -5,6 +5,8 @@ export interface ServeRights {
   mayCreate(name: string): boolean;
   mayRead(name: string): boolean;
   readonly mayRemove: boolean;
+  /** The most bytes that an object of this name can have, however large the server lets them be. */
+  largestBytes(name: string): number;
   /** The SHA-256, in lower-case hexadecimal, that an object of this name must have. */
   expectedDigest(name: string): string | undefined;
 }
@@ -24,7 +26,7 @@ export interface Served {
   readonly storage: Storage;
   readonly rights: ServeRights;
   readonly quota?: ServeQuota;
-  /** Larger objects are refused; undefined: of any size. */
+  /** Larger objects are refused, whatever their names; undefined: of any size. */
   readonly largestObjectBytes: number | undefined;
   /** Refuses, by a Refusal, names that storage must not be asked for. Called with a prefix for a listing. */
   readonly guard?: (name: string) => Promise<void>;

@@ -18,6 +18,7 @@ function everything(storage: Storage, largestObjectBytes?: number): Served {
       mayCreate: () => true,
       mayRead: () => true,
       mayRemove: true,
+      largestBytes: () => Infinity,
       expectedDigest: () => undefined,
     },
     largestObjectBytes,
