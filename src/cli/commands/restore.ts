@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
@@ -6,6 +7,7 @@ import { deleteOthers } from '../../operation/restore/delete-others.ts';
 import { previewRestore, type PreviewSummary } from '../../operation/restore/preview.ts';
 import type { LostEntry, RestoreSummary } from '../../operation/restore/restore-report.ts';
 import { restore } from '../../operation/restore/restore.ts';
+import { defaultMemoryBytes } from '../../operation/worker/memory-budget.ts';
 import { checkPathsExist, Selection } from '../../operation/restore/selection.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { formatDuration } from '../../ui/duration.ts';
@@ -71,7 +73,10 @@ export function register(program: Command, context: CliContext): void {
     .option('--verify', 'read again what was restored, and compare')
     .option('--numeric-ids', 'owners by number, whatever their names are here')
     .option('--allow-devices', 'make device nodes too')
-    .option('--memory <size>', 'use at most so much memory (default: 250M)')
+    .option(
+      '--memory <size>',
+      'use as many threads as fit into so much memory (default: 250M, and on large machines a 64th of theirs, up to 1G)',
+    )
     .addOption(
       new Option('--threads <number>', 'restore on so many threads').argParser((text) =>
         parseNumber(text, '--threads', 1, 64),
@@ -83,9 +88,6 @@ export function register(program: Command, context: CliContext): void {
       run(snapshot, paths, options, identities, context),
     );
 }
-
-/** What a process takes before it restores anything. */
-const baseMemoryBytes = 154 * 1024 * 1024;
 
 async function run(
   selector: string,
@@ -106,7 +108,8 @@ async function run(
     exclude: patterns(options.exclude, options.excludeFrom),
     stripComponents: options.stripComponents,
   });
-  const memory = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
+  const memoryBytes =
+    options.memory === undefined ? defaultMemoryBytes(totalmem()) : parseSize(options.memory, '--memory');
   const reader = await RepositoryReader.open(options, flags, context);
   const snapshot = await reader.open(selector, { whole: paths.length === 0 });
   await checkPathsExist(snapshot, selection, signal);
@@ -156,7 +159,7 @@ async function run(
         numericIds: options.numericIds ?? false,
         allowDevices: options.allowDevices ?? false,
         check: options.verify ?? false,
-        ...(memory !== undefined && { memoryBytes: Math.max(0, memory - baseMemoryBytes) }),
+        memoryBytes,
         ...(options.threads !== undefined && { threads: options.threads }),
       },
       {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { limits } from '../../repository/limits.ts';
-import { defaultMemoryBytes, planMemory } from './memory-plan.ts';
+import { planMemory } from './memory-plan.ts';
 
 const mib = 1024 * 1024;
 const gib = 1024 * mib;
@@ -32,10 +32,4 @@ test('too little is refused with what would do', () => {
       error instanceof SalvageError && error.code === 'usage' && /--memory 212M/.test(error.hint ?? ''),
   );
   assert.equal(planMemory(212 * mib, 2, 0, 0).threads, 1);
-});
-
-test('large machines give more by default', () => {
-  assert.equal(defaultMemoryBytes(2 * gib), 250 * mib);
-  assert.equal(defaultMemoryBytes(32 * gib), 512 * mib);
-  assert.equal(defaultMemoryBytes(1024 * gib), gib);
 });

@@ -4,6 +4,7 @@ import type { FileEntry } from '../../posix/file-entry.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { LostSegment, OpenSnapshot } from '../open-snapshot.ts';
 import type { SealedObjects } from '../reading/sealed-objects.ts';
+import { usualMemoryBytes } from '../worker/memory-budget.ts';
 import { workerCount } from '../worker/worker-count.ts';
 import { WorkerPool } from '../worker/worker-pool.ts';
 import { PackDispatcher } from './pack-dispatcher.ts';
@@ -18,6 +19,7 @@ import {
 import type { RestoreWindow } from './restore-window.ts';
 import type { Selection } from './selection.ts';
 import { SpreadFiles } from './spread-files.ts';
+import { planRestoreMemory } from './restore-memory.ts';
 
 export interface RestoreOptions {
   readonly target: string;
@@ -30,14 +32,11 @@ export interface RestoreOptions {
   readonly allowDevices?: boolean;
   /** Read again what was written, and compare. */
   readonly check?: boolean;
-  /** Bytes that the buffers of all workers together may take. */
+  /** What the whole process may take. Default: `usualMemoryBytes`. */
   readonly memoryBytes?: number;
+  /** At most so many, as far as the memory allows. */
   readonly threads?: number;
 }
-
-const defaultMemoryBytes = 96 * 1024 * 1024;
-/** What a worker needs besides the pack: frames in the making. */
-const frameBytesPerWorker = 12 * 1024 * 1024;
 
 /**
  * Restores the wanted part of a snapshot below the target. Everything that can be restored is; what cannot is told to the
@@ -90,7 +89,7 @@ class RestoreRun {
       numericIds = false,
       allowDevices = false,
     } = options;
-    const { owners, check = false, memoryBytes = defaultMemoryBytes } = options;
+    const { owners, check = false, memoryBytes = usualMemoryBytes } = options;
     this.#selection = selection;
     this.#overwrite = overwrite;
     this.#report = new RestoreReport(observer, check);
@@ -107,10 +106,10 @@ class RestoreRun {
     this.#settler = TargetDirectory.open(target, { ...targetOptions, madeSinceNs });
     const shared: TargetSettings = { target, overwrite, numericIds, allowDevices, owners };
     const settings: RestoreSettings = { ...shared, madeSinceNs };
-    const threads = workerCount(storage, options.threads);
+    const memory = planRestoreMemory(memoryBytes, workerCount(storage, options.threads));
     this.#pool = new WorkerPool({
       module: new URL('./restore-worker.ts', import.meta.url),
-      threads,
+      threads: memory.threads,
       settings,
       storage,
       ...(signal && { signal }),
@@ -129,7 +128,7 @@ class RestoreRun {
       snapshot,
       objects,
       pool: this.#pool,
-      wholePackBytes: memoryBytes / threads - frameBytesPerWorker,
+      wholePackBytes: memory.wholePackBytes,
       isRemote: storage.objectsFolder === undefined,
       hasVersions: storage.versions !== undefined,
       ...(signal && { signal }),
