@@ -14,7 +14,7 @@ import { formatTable, type Column } from '../ui/table.ts';
 import type { CliContext } from './context.ts';
 import {
   readAllowedSigners,
-  readRevokedSigners,
+  readRevokedKeys,
   readTrustedKeeper,
   type SignerFlags,
 } from './signer-options.ts';
@@ -95,7 +95,7 @@ export async function findMembers(
     throw new SalvageError('usage', 'Cannot verify: nobody said whose signatures to trust', {
       hint: 'Give --allowed-signers FILE; a repository ROOT/web-1 must be signed by "web-1", or by the one that --signer names.',
     });
-  const revoked = readRevokedSigners(flags);
+  const revoked = readRevokedKeys(flags.revokedSigners);
   const keeper = readTrustedKeeper(flags, context);
   const root = await openMember(given, sshCommand, context);
   let names: string[];
@@ -117,7 +117,11 @@ export async function findMembers(
     throw new SalvageError('no-repository', `Cannot find a repository below "${given}": there is none`);
   return all.map((name) => ({
     name,
-    trusted: { allowedSigners, revoked, principal: signer ?? name.slice(name.lastIndexOf('/') + 1) },
+    trusted: {
+      allowedSigners,
+      ...(revoked && { revoked }),
+      principal: signer ?? name.slice(name.lastIndexOf('/') + 1),
+    },
     keeper,
     open: there.has(name) ? () => openMember(below(given, name), sshCommand, context) : undefined,
   }));

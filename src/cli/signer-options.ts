@@ -6,9 +6,9 @@ import { readPublicFile } from '../keys/key-file.ts';
 import { keyPaths } from '../keys/key-paths.ts';
 import { keeperNamespace, rewrapNamespace } from '../operation/keeper/keeper-records.ts';
 import { snapshotNamespace, type TrustedSigners } from '../operation/reading/signed-snapshot.ts';
-import { parseAllowedSigners, parseRevokedKeys, type AllowedSigner } from '../ssh/allowed-signers.ts';
+import { parseAllowedSigners, type AllowedSigner } from '../ssh/allowed-signers.ts';
 import { matchesPatternList } from '../ssh/pattern-list.ts';
-import type { PublicKey } from '../ssh/public-key.ts';
+import { parseRevokedKeys, type RevokedKeys } from '../ssh/revoked-keys.ts';
 import { escapeForTerminal } from '../ui/escape.ts';
 import type { CliContext } from './context.ts';
 
@@ -32,7 +32,7 @@ export function addSignerFlags(program: Command): void {
     .option('--signer <principal>', 'the host that must have signed, as the file lists it')
     .option(
       '--revoked-signers <file>',
-      'keys whose signatures count for nothing, whenever they were made: one public key to a line',
+      'keys whose signatures count for nothing, whenever they were made: one public key to a line, or a KRL of ssh-keygen',
     );
 }
 
@@ -69,7 +69,7 @@ function chooseSigner(
       );
     return undefined;
   }
-  const listed = readList(path);
+  const listed = readSignersFile(path);
   const hosts = listed.filter(({ namespaces = '*' }) => matchesPatternList(snapshotNamespace, namespaces));
   const names = principalsOf(hosts);
   const [only] = names;
@@ -107,7 +107,7 @@ function chooseKeeper(
       throw new SalvageError('usage', 'Cannot check records: --keeper was given without --allowed-signers');
     return undefined;
   }
-  const listed = readList(path);
+  const listed = readSignersFile(path);
   if (keeper !== undefined) return { allowedSigners: listed, principal: keeper };
   // A restorer, whose key may sign no more than what was rewrapped, goes by the keeper's name as well.
   const keepers = listed.filter(
@@ -130,19 +130,24 @@ export function readAllowedSigners(
   context: CliContext,
 ): AllowedSigner[] | undefined {
   const path = allowedSigners ?? configuredSigners(context);
-  return path === undefined ? undefined : readList(path);
+  return path === undefined ? undefined : readSignersFile(path);
 }
 
-/** The keys that --revoked-signers names. @throws bad-key, failed */
-export function readRevokedSigners({ revokedSigners }: SignerFlags): PublicKey[] {
-  return revokedSigners === undefined ? [] : parseRevokedKeys(readPublicFile(revokedSigners, maxListBytes));
+/** The keys that are listed in a file: one public key to a line, or OpenSSH's binary form. @throws bad-key, failed */
+export function readRevokedKeys(path: string | undefined): RevokedKeys | undefined {
+  return path === undefined ? undefined : parseRevokedKeys(readPublicFile(path, maxListBytes));
 }
 
-function withoutRevoked(flags: SignerFlags, trusted: TrustedSigners | undefined): TrustedSigners | undefined {
-  return trusted && { ...trusted, revoked: readRevokedSigners(flags) };
+function withoutRevoked(
+  { revokedSigners }: SignerFlags,
+  trusted: TrustedSigners | undefined,
+): TrustedSigners | undefined {
+  const revoked = readRevokedKeys(revokedSigners);
+  return trusted && { ...trusted, ...(revoked && { revoked }) };
 }
 
-function readList(path: string): AllowedSigner[] {
+/** The lines of a file of allowed signers. @throws bad-key, failed */
+export function readSignersFile(path: string): AllowedSigner[] {
   return parseAllowedSigners(asBuffer(readPublicFile(path, maxListBytes)).toString('utf8'));
 }
 

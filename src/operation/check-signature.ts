@@ -1,12 +1,13 @@
 import { SalvageError } from '../errors/salvage-error.ts';
-import { authorizeSigner, checkNotRevoked, type AllowedSigner } from '../ssh/allowed-signers.ts';
-import { fingerprint, type PublicKey } from '../ssh/public-key.ts';
+import { authorizeSigner, type AllowedSigner } from '../ssh/allowed-signers.ts';
+import { fingerprint } from '../ssh/public-key.ts';
+import type { RevokedKeys } from '../ssh/revoked-keys.ts';
 import { parseSshsig, verifySshsig, type SshsigHash } from '../ssh/sshsig.ts';
 import { hashMessage } from './hash-message.ts';
 
 export interface SignatureExpectation {
   readonly allowedSigners: readonly AllowedSigner[];
-  readonly revokedKeys?: readonly PublicKey[];
+  readonly revokedKeys?: RevokedKeys;
   /** Who must have signed. */
   readonly principal: string;
   readonly namespace: string;
@@ -34,7 +35,7 @@ export async function checkSignature(
   signature: Uint8Array,
   expectation: SignatureExpectation,
 ): Promise<CheckedSignature> {
-  const { allowedSigners, revokedKeys = [], principal, namespace, time } = expectation;
+  const { allowedSigners, revokedKeys, principal, namespace, time } = expectation;
   const sshsig = parseSshsig(signature);
   const { publicKey, hash } = sshsig;
   if (sshsig.namespace !== namespace)
@@ -42,7 +43,7 @@ export async function checkSignature(
       'bad-signature',
       `Cannot accept the signature: it was made for the namespace "${sshsig.namespace}", not "${namespace}"`,
     );
-  checkNotRevoked(revokedKeys, publicKey);
+  revokedKeys?.check(publicKey);
   authorizeSigner(allowedSigners, { publicKey, principal, namespace, time });
   verifySshsig(sshsig, await hashMessage(message, hash));
   return { principal, namespace, keyType: publicKey.type, fingerprint: fingerprint(publicKey), hash };

@@ -3,13 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { SalvageError } from '../errors/salvage-error.ts';
-import {
-  authorizeSigner,
-  checkNotRevoked,
-  parseAllowedSigners,
-  parseRevokedKeys,
-  parseSignerTime,
-} from './allowed-signers.ts';
+import { authorizeSigner, parseAllowedSigners, parseSignerTime } from './allowed-signers.ts';
 import { formatPublicKey, publicKeyFromObject } from './public-key.ts';
 
 const publicKey = publicKeyFromObject(generateKeyPairSync('ed25519').publicKey);
@@ -98,17 +92,6 @@ test('times', () => {
   ];
   for (const [text, iso] of table) assert.equal(parseSignerTime(text)?.toISOString(), iso, text);
   assert.deepEqual(parseSignerTime('202601021304'), new Date(2026, 0, 2, 13, 4));
-});
-
-test('revoked keys', () => {
-  const revoked = parseRevokedKeys(Buffer.from(`# lost in May\n${line}\n`));
-  assert.throws(() => checkNotRevoked(revoked, publicKey), { code: 'bad-signature', message: /is revoked/ });
-  checkNotRevoked(revoked, other);
-  assert.throws(() => parseRevokedKeys(Buffer.from('SSHKRL\n\0rest')), {
-    code: 'bad-key',
-    message: /binary KRL/,
-  });
-  assert.throws(() => parseRevokedKeys(Buffer.from('junk')), { code: 'bad-key' });
 });
 
 test('whatever the text, a list or a SalvageError', () => {

@@ -1,7 +1,7 @@
 import { equalBytes } from '../bytes/bytes.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
 import { matchesPatternList } from './pattern-list.ts';
-import { fingerprint, parsePublicKeyFile, parsePublicKeyLine, type PublicKey } from './public-key.ts';
+import { fingerprint, parsePublicKeyLine, type PublicKey } from './public-key.ts';
 
 /** One line of an allowed signers file (ssh-keygen(1), ALLOWED SIGNERS). */
 export interface AllowedSigner {
@@ -146,28 +146,4 @@ export function authorizeSigner(signers: readonly AllowedSigner[], claim: Signat
       return `the key is not valid after ${signer.validBefore.toISOString()}`;
     return undefined;
   }
-}
-
-const krlMagic = 'SSHKRL\n\0';
-
-/**
- * The keys of a revocation list that has one public key per line. Throws bad-key for OpenSSH's binary form, rather than
- * take no notice of what is revoked in it.
- */
-export function parseRevokedKeys(bytes: Uint8Array): PublicKey[] {
-  const text = Buffer.from(bytes).toString('utf8');
-  if (text.startsWith(krlMagic))
-    throw new SalvageError('bad-key', 'Cannot read the list of revoked keys: it is a binary KRL', {
-      hint: 'Give a text file with one public key per line.',
-    });
-  return parsePublicKeyFile(text).map(({ key }) => key);
-}
-
-/** Throws bad-signature if the key is revoked. */
-export function checkNotRevoked(revoked: readonly PublicKey[], publicKey: PublicKey): void {
-  if (revoked.some((key) => equalBytes(key.blob, publicKey.blob)))
-    throw new SalvageError(
-      'bad-signature',
-      `Cannot accept the signature: the key ${fingerprint(publicKey)} is revoked`,
-    );
 }

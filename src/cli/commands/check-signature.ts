@@ -1,14 +1,15 @@
 import type { Command } from 'commander';
-import { asBuffer, concatBytes } from '../../bytes/bytes.ts';
+import { concatBytes } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { readPublicFile } from '../../keys/key-file.ts';
 import { checkSignature } from '../../operation/check-signature.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
-import { parseAllowedSigners, parseRevokedKeys, parseSignerTime } from '../../ssh/allowed-signers.ts';
+import { parseSignerTime } from '../../ssh/allowed-signers.ts';
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
 import type { CliContext } from '../context.ts';
 import { openInput, readPieces } from '../input-file.ts';
+import { readRevokedKeys, readSignersFile } from '../signer-options.ts';
 
 interface Options {
   readonly allowedSigners: string;
@@ -18,8 +19,6 @@ interface Options {
   readonly verifyTime?: string;
   readonly json?: boolean;
 }
-
-const maxListBytes = 16 * 1024 * 1024;
 
 export const examples: readonly string[] = [
   'salvage check-signature --allowed-signers allowed_signers --signer web-1 web-1-backup-2026-11-23.tar.zst.age',
@@ -33,7 +32,10 @@ export function register(program: Command, context: CliContext): void {
     .requiredOption('--allowed-signers <file>', 'who may sign: a file as ssh-keygen(1) describes it')
     .requiredOption('--signer <principal>', 'who must have signed')
     .option('--namespace <name>', 'what the signature must be for', archiveNamespace)
-    .option('--revoked <file>', 'keys that are not valid any more, one public key per line')
+    .option(
+      '--revoked <file>',
+      'keys that are not valid any more: one public key to a line, or a KRL of ssh-keygen',
+    )
     .option(
       '--verify-time <time>',
       'when the key must have been valid: YYYYMMDD[HHMM[SS]][Z]; now if it is not given',
@@ -54,17 +56,15 @@ async function check(
     throw new SalvageError('usage', 'Cannot check standard input: its signature is not named', {
       hint: 'Name it: salvage check-signature … - FILE.sig',
     });
-  const text = (path: string): string => asBuffer(readPublicFile(path, maxListBytes)).toString('utf8');
-  const allowedSigners = parseAllowedSigners(text(options.allowedSigners));
-  const revokedKeys =
-    options.revoked === undefined ? [] : parseRevokedKeys(readPublicFile(options.revoked, maxListBytes));
+  const allowedSigners = readSignersFile(options.allowedSigners);
+  const revokedKeys = readRevokedKeys(options.revoked);
   const time = verifyTime(options.verifyTime, context);
   const signature = await readSignature(signaturePath ?? `${file}.sig`, context);
   using input = openInput(file, context);
   const { signer: principal, namespace } = options;
   const result = await checkSignature(readPieces(input, context.signal), signature, {
     allowedSigners,
-    revokedKeys,
+    ...(revokedKeys && { revokedKeys }),
     principal,
     namespace,
     time,

@@ -2,7 +2,6 @@ import { Option, type Command } from 'commander';
 import { passphraseAttempts } from '../../age/passphrase-attempts.ts';
 import type { Identity } from '../../age/recipient.ts';
 import { ScryptIdentity } from '../../age/scrypt.ts';
-import { asBuffer } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { readPublicFile } from '../../keys/key-file.ts';
 import { checkSignature } from '../../operation/check-signature.ts';
@@ -12,7 +11,6 @@ import { readArchive } from '../../operation/open/read-archive.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
 import { AccountNames } from '../../posix/account-names.ts';
 import type { Overwrite } from '../../posix/target-directory.ts';
-import { parseAllowedSigners, parseRevokedKeys } from '../../ssh/allowed-signers.ts';
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { TarEntry, TarHandler } from '../../tar/tar-reader.ts';
 import { escapeForTerminal } from '../../ui/escape.ts';
@@ -28,6 +26,7 @@ import {
 } from '../key-flags.ts';
 import { describeMember, memberToJson } from '../member-text.ts';
 import { resolveIdentities } from '../resolve-keys.ts';
+import { readRevokedKeys, readSignersFile } from '../signer-options.ts';
 
 interface Options extends PassphraseFlags {
   readonly directory: string;
@@ -49,8 +48,6 @@ export const examples: readonly string[] = [
   'salvage open web-1-backup-2026-11-23.tar.zst.age -i ~/.ssh/id_ed25519 -C restored',
   'salvage open backup.tar.gz.age -i key.txt --allowed-signers allowed_signers --signer web-1 --list',
 ];
-
-const maxListBytes = 16 * 1024 * 1024;
 
 export function register(program: Command, context: CliContext): void {
   program
@@ -77,7 +74,10 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--signer <principal>', 'who must have signed')
     .option('--signature <file>', 'the signature, if it is not in ARCHIVE.sig')
-    .option('--revoked <file>', 'keys that are not valid any more, one public key per line')
+    .option(
+      '--revoked <file>',
+      'keys that are not valid any more: one public key to a line, or a KRL of ssh-keygen',
+    )
     .option('--ssh-command <command>', 'the ssh program with its arguments (default: $SALVAGE_SSH, then ssh)')
     .option('--json', 'print the list as one JSON object per line, or the result as one');
   addPassphraseFlags(program);
@@ -157,14 +157,13 @@ async function checkArchiveSignature(
   context: CliContext,
 ): Promise<void> {
   const { allowedSigners, signer, revoked } = options;
+  const revokedKeys = readRevokedKeys(revoked);
   const result = await checkSignature(
     input.message(context.signal),
     await readSignature(input, options, context),
     {
-      allowedSigners: parseAllowedSigners(
-        asBuffer(readPublicFile(allowedSigners!, maxListBytes)).toString('utf8'),
-      ),
-      revokedKeys: revoked === undefined ? [] : parseRevokedKeys(readPublicFile(revoked, maxListBytes)),
+      allowedSigners: readSignersFile(allowedSigners!),
+      ...(revokedKeys && { revokedKeys }),
       principal: signer!,
       namespace: archiveNamespace,
       time: context.clock.now(),

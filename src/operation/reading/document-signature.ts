@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import { authorizeSigner, checkNotRevoked, type AllowedSigner } from '../../ssh/allowed-signers.ts';
-import { fingerprint, type PublicKey } from '../../ssh/public-key.ts';
+import { authorizeSigner, type AllowedSigner } from '../../ssh/allowed-signers.ts';
+import { fingerprint } from '../../ssh/public-key.ts';
+import type { RevokedKeys } from '../../ssh/revoked-keys.ts';
 import { parseSshsig, verifySshsig } from '../../ssh/sshsig.ts';
 
 /** Who may sign: from a file that the verifier holds, never from the repository. */
@@ -10,7 +11,7 @@ export interface TrustedSigners {
   /** The name under which the file lists the keys. */
   readonly principal: string;
   /** Keys whose signatures count for nothing, whatever the file says and whenever they were made. */
-  readonly revoked?: readonly PublicKey[];
+  readonly revoked?: RevokedKeys;
 }
 
 export type SignatureState =
@@ -48,7 +49,7 @@ export function checkDocumentSignature(
         `Cannot accept the signature: it was made for "${sshsig.namespace}" and not for "${namespace}"`,
       );
     if (trusted) {
-      checkNotRevoked(trusted.revoked ?? [], publicKey);
+      trusted.revoked?.check(publicKey);
       authorizeSigner(trusted.allowedSigners, { publicKey, namespace, principal: trusted.principal, time });
     }
     verifySshsig(sshsig, createHash(hash).update(document).digest());
