@@ -29,6 +29,8 @@ const handoverNamespace = 'salvage-handover';
 
 /** Nobody has reason to rotate a key so often: what is more is somebody else's. */
 const mostHandovers = 64;
+/** Whoever may create objects can store any number. */
+const mostLooks = 1024;
 
 export interface HandoverOptions {
   readonly storage: Storage;
@@ -78,25 +80,51 @@ export interface FoundHandover extends Handover {
   readonly allowedSigners: readonly string[];
 }
 
-/** The hand-overs of this repository, in order; what is none, or is not signed with its old key, is passed over. @throws failed */
+/** With the bytes of its two objects. */
+export interface StoredHandover {
+  readonly id: HandoverId;
+  readonly handover: FoundHandover;
+  readonly document: Uint8Array;
+  readonly armored: Uint8Array;
+}
+
+/**
+ * The hand-overs of this repository, in order; what is none, or is not signed with its old key, is passed over. Those of a
+ * key that the verifier does not list take no room from the others.
+ * @throws failed
+ */
 export async function readHandovers(
   storage: Storage,
   repository: RepositoryId,
   trusted: TrustedSigners,
   signal?: AbortSignal,
 ): Promise<FoundHandover[]> {
+  const found = await readStoredHandovers(storage, repository, trusted, signal);
+  return found.map(({ handover }) => handover);
+}
+
+/** As `readHandovers`. @throws failed */
+export async function readStoredHandovers(
+  storage: Storage,
+  repository: RepositoryId,
+  trusted: TrustedSigners,
+  signal?: AbortSignal,
+): Promise<StoredHandover[]> {
   const files = new Map<HandoverId, Set<KeeperFile>>();
   for await (const { name } of storage.list(handoverPrefix, signal)) {
     const role = roleOf(name);
     if (role?.kind === 'handover')
       files.set(role.id, (files.get(role.id) ?? new Set<KeeperFile>()).add(role.file));
   }
-  const found: FoundHandover[] = [];
-  for (const [id, there] of files) {
-    if (there.size < 2 || found.length === mostHandovers) continue;
+  const found: StoredHandover[] = [];
+  const room = { trusted: mostHandovers, unknown: mostHandovers };
+  const whole = [...files].filter(([, there]) => there.size === 2).map(([id]) => id);
+  for (const id of whole.slice(0, mostLooks)) {
     try {
-      const handover = await readHandover(storage, id, trusted, signal);
-      if (handover.repository === repository && handover.host === trusted.principal) found.push(handover);
+      const stored = await readHandover(storage, id, trusted, signal);
+      const { repository: of, host, isOldTrusted } = stored.handover;
+      if (of !== repository || host !== trusted.principal) continue;
+      if (room[isOldTrusted ? 'trusted' : 'unknown']-- > 0) found.push(stored);
     } catch (error) {
       if (!(error instanceof SalvageError) || !['damaged', 'bad-signature', 'bad-key'].includes(error.code))
         throw error;
@@ -110,7 +138,7 @@ async function readHandover(
   id: HandoverId,
   trusted: TrustedSigners,
   signal: AbortSignal | undefined,
-): Promise<FoundHandover> {
+): Promise<StoredHandover> {
   const [document, armored] = await Promise.all([
     readRequired(storage, handoverFileName(id, 'json'), limits.handover, signal),
     readRequired(storage, handoverFileName(id, 'json.sig'), 2 * maxSshsigBytes, signal),
@@ -141,7 +169,7 @@ async function readHandover(
     time,
   );
   const stamp = timeStamp(time).replace('T', '');
-  return {
+  const found: FoundHandover = {
     ...handover,
     oldFingerprint: fingerprint(oldKey),
     newFingerprint: fingerprint(newKey),
@@ -152,6 +180,7 @@ async function readHandover(
       `${principal} namespaces="${snapshotNamespace}",valid-after="${stamp}" ${handover.newKey}`,
     ],
   };
+  return { id, handover: found, document, armored };
 }
 
 function mayAlreadySign(

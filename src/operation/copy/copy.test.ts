@@ -9,6 +9,7 @@ import {
   type HandMadeFile,
   type HandMadeSnapshot,
 } from '../../../test/support/hand-made-repository.ts';
+import { systemClock } from '../../clock/clock.ts';
 import { randomBytes } from '../../clock/random.ts';
 import type { RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import type { KeeperAct } from '../../repository/keeper-record.ts';
@@ -22,9 +23,10 @@ import {
 import { parseAllowedSigners } from '../../ssh/allowed-signers.ts';
 import { generateEd25519Key } from '../../ssh/encode-private-key.ts';
 import { formatPublicKey } from '../../ssh/public-key.ts';
-import { privateKeySigner } from '../../ssh/signer.ts';
+import { privateKeySigner, type Signer } from '../../ssh/signer.ts';
 import { MemoryStorage } from '../../storage/memory/memory-storage.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { readHandovers, writeHandover } from '../handover.ts';
 import {
   readKeeperHistory,
   writeKeeperRecord,
@@ -72,11 +74,15 @@ async function run(
 }
 
 /** Kinds of what a verifier finds in a copy. */
-async function verifyCopy(repository: HandMadeRepository, target: Storage): Promise<string[]> {
+async function verifyCopy(
+  { allowedSigners }: HandMadeRepository,
+  target: Storage,
+  trusted: TrustedSigners = { allowedSigners, principal: handMadePrincipal },
+): Promise<string[]> {
   const { troubles } = await verify(
     target,
     {
-      trusted: { allowedSigners: repository.allowedSigners, principal: handMadePrincipal },
+      trusted,
       remembered: () => undefined,
       seenHere: [],
       readShare: 1,
@@ -205,7 +211,7 @@ describe('copy', () => {
     assert.deepEqual([snapshots, objects], [[third.id], 3]);
     const reads = source.requests.filter((request) => request.startsWith('read packs'));
     assert.equal(reads.length, 2);
-    assert.equal(source.requests.filter((request) => request.startsWith('list')).length, 4);
+    assert.equal(source.requests.filter((request) => request.startsWith('list')).length, 5);
     assert.deepEqual(await verifyCopy(repository, target), []);
   });
 
@@ -452,6 +458,50 @@ describe('copy', () => {
     const unbelieved = await run(repository, new MemoryStorage(), { keeper: stranger.trusted });
     assert.equal(unbelieved.snapshots.length, 2);
     assert.match(unbelieved.notices.join(), /keeper's record/);
+  });
+
+  it('carries what the host says of its keys, if it says so with one that is trusted', async () => {
+    const { repository } = await twoSnapshots();
+    const { storage, id } = repository;
+    const target = new MemoryStorage();
+    await run(repository, target);
+
+    const next = privateKeySigner(generateEd25519Key('next'));
+    const handOver = async (oldSigner: Signer): Promise<void> => {
+      const newKey = next.publicKey;
+      const common = { storage, repository: id, host: handMadePrincipal, clock: systemClock };
+      await writeHandover({ ...common, oldSigner, newKey, signal: new AbortController().signal });
+    };
+    await handOver(privateKeySigner(generateEd25519Key('stranger')));
+    await handOver(repository.signer);
+    const third = await repository.snapshot([c], { signer: next });
+    const both = `${repository.allowedSignersText}${handMadePrincipal} ${formatPublicKey(next.publicKey)}\n`;
+    const trusted = { allowedSigners: parseAllowedSigners(both), principal: handMadePrincipal };
+    const { snapshots, kinds } = await run(repository, target, { trusted });
+    assert.deepEqual([snapshots, kinds], [[third.id], []]);
+
+    const told = await readHandovers(target, id, trusted);
+    const real = (await readHandovers(storage, id, trusted)).filter(({ isOldTrusted }) => isOldTrusted);
+    assert.equal(real.length, 1);
+    assert.deepEqual(told, real);
+    assert.deepEqual(await verifyCopy(repository, target, trusted), []);
+
+    // What came of it in the target is mended, and what is as it should be left alone.
+    const names = (await Array.fromAsync(target.list('handover/'))).map(({ name }) => name);
+    assert.equal(names.length, 2);
+    await target.remove(names[0]!);
+    await target.create(names[0]!, [randomBytes(10)]);
+    await run(repository, target, { trusted });
+    assert.deepEqual(await readHandovers(target, id, trusted), real);
+    const counted = new CountingStorage(target);
+    await run(repository, counted, { trusted });
+    assert.deepEqual(
+      counted.requests.filter((request) => /^create|handover\/./.test(request)),
+      [],
+    );
+    const unchecked = new MemoryStorage();
+    await run(repository, unchecked, { trusted: undefined });
+    assert.deepEqual(await readHandovers(unchecked, id, trusted), []);
   });
 
   it('does not finish what needs a pack that a keeper is about to remove', async () => {

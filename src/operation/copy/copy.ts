@@ -8,6 +8,7 @@ import { damagedObject } from '../../repository/damage.ts';
 import type { LockPolicy } from '../../repository/host-configuration.ts';
 import type { ObjectDigest, PackId, RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import {
+  handoverFileName,
   indexName,
   keeperFileName,
   packName,
@@ -169,6 +170,7 @@ class CopyRun {
     }
     await this.#claimTarget(signal);
     await this.#carryRecords(signal);
+    await this.#carryHandovers(signal);
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
     const objects = this.#plan.objects.entries();
@@ -208,6 +210,14 @@ class CopyRun {
         if (file === 'json') await this.#target.settle(signal);
       }
     this.#marks = await RemovalMarks.read(this.#target, signal);
+  }
+
+  async #carryHandovers(signal: AbortSignal): Promise<void> {
+    for (const { id, document, armored } of this.#plan.handovers) {
+      if (!(await this.#putFile(handoverFileName(id, 'json'), document, signal))) continue;
+      await this.#target.settle(signal);
+      await this.#putFile(handoverFileName(id, 'json.sig'), armored, signal);
+    }
   }
 
   // ---- Packs and index objects

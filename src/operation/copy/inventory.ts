@@ -1,5 +1,6 @@
 import type { SnapshotId } from '../../repository/ids.ts';
 import {
+  handoverPrefix,
   indexPrefix,
   keeperPrefix,
   packsPrefix,
@@ -18,6 +19,7 @@ export interface Inventory {
   readonly committed: readonly StoredSnapshot[];
   readonly byId: ReadonlyMap<SnapshotId, StoredSnapshot>;
   readonly hasRecords: boolean;
+  readonly hasHandovers: boolean;
 }
 
 /**
@@ -28,12 +30,14 @@ export async function takeInventory(storage: Storage, signal?: AbortSignal): Pro
   const sizes = new Map<string, number>();
   const files = new Map<SnapshotId, Map<SnapshotFile, number>>();
   let hasRecords = false;
+  let hasHandovers = false;
   const take = async (prefix: string): Promise<void> => {
     for await (const { name, sizeBytes } of storage.list(prefix, signal)) {
       const role = roleOf(name);
       if (!role) continue;
       sizes.set(name, sizeBytes);
       if (role.kind === 'keeper') hasRecords = true;
+      if (role.kind === 'handover') hasHandovers = true;
       if (role.kind !== 'snapshot') continue;
       let found = files.get(role.id);
       if (!found) files.set(role.id, (found = new Map()));
@@ -42,12 +46,13 @@ export async function takeInventory(storage: Storage, signal?: AbortSignal): Pro
   };
   // Snapshots first: what is needed by one that is there by then is there as well.
   await take(snapshotsPrefix);
-  await Promise.all([keeperPrefix, indexPrefix, packsPrefix].map(take));
+  await Promise.all([keeperPrefix, handoverPrefix, indexPrefix, packsPrefix].map(take));
   const { committed } = groupSnapshots(files);
   return {
     sizes,
     committed,
     byId: new Map(committed.map((snapshot) => [snapshot.id, snapshot])),
     hasRecords,
+    hasHandovers,
   };
 }

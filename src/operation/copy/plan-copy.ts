@@ -1,6 +1,7 @@
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { sequenceOf, type ObjectDigest, type RepositoryId, type SnapshotId } from '../../repository/ids.ts';
 import {
+  handoverFileName,
   indexName,
   packName,
   repositoryName,
@@ -11,6 +12,7 @@ import { limits } from '../../repository/limits.ts';
 import { decodeRepositoryJson, type RepositoryJson } from '../../repository/repository-json.ts';
 import { decodeSnapshotJson, type SnapshotJson } from '../../repository/snapshot/snapshot-json.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { readStoredHandovers, type StoredHandover } from '../handover.ts';
 import { readKeeperHistory, type TrustedRecord } from '../keeper/keeper-records.ts';
 import { RemovalMarks } from '../keeper/removal-marks.ts';
 import { readRepositoryJson, type StoredSnapshot } from '../open-repository.ts';
@@ -92,6 +94,8 @@ export interface CopyPlan {
   readonly marks: RemovalMarks;
   /** Records of the source's keeper that a new target takes over: they say why its snapshots begin where they do. */
   readonly records: readonly KeeperRecordId[];
+  /** What the host says of its signing keys, with one that is trusted, and the target lacks. */
+  readonly handovers: readonly StoredHandover[];
 }
 
 /** Lists of snapshots that are on their way while another is looked at. */
@@ -216,7 +220,25 @@ class Planner {
       present: selected.length - pending.size,
       marks,
       records: records.map(({ id }) => id),
+      handovers: shard ? [] : await this.#findHandovers(),
     };
+  }
+
+  /** Who lists neither key is told nothing by them, and whoever may create objects could have them carried for ever. */
+  async #findHandovers(): Promise<readonly StoredHandover[]> {
+    const { source, trusted } = this.#options;
+    if (!trusted || !this.#ours.hasHandovers) return [];
+    const stored = await readStoredHandovers(source, this.#repository, trusted, this.#signal);
+    const isThere = (name: string, bytes: Uint8Array): boolean =>
+      this.#theirs.sizes.get(name) === bytes.length;
+    return stored.filter(
+      ({ id, handover, document, armored }) =>
+        handover.isOldTrusted &&
+        !(
+          isThere(handoverFileName(id, 'json'), document) &&
+          isThere(handoverFileName(id, 'json.sig'), armored)
+        ),
+    );
   }
 
   // ---- What both sides have
