@@ -327,6 +327,10 @@ suite('s3 storage behind a bad line', needsPeers, () => {
           const bytes = (await other.read(name))!;
           assert.equal(bytes.length, pieces * 1024 * 1024);
           assert.equal(bytes.at(-1), pieces - 1);
+          const object = { Bucket: 'locked', Key: `digests-${checksums}/${name}` };
+          const retention = client.send(new GetObjectRetentionCommand(object));
+          if (isLocked) assert.equal((await retention).Retention?.Mode, 'GOVERNANCE');
+          else await assert.rejects(retention);
         }
       }
       await other.close();

@@ -7,7 +7,6 @@ import {
 } from '@aws-sdk/client-s3';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { retry } from '../retry/backoff.ts';
-import type { CreateResult } from '../storage.ts';
 import { isTaken } from './s3-failure.ts';
 import { retentionParameters } from './s3-object-lock.ts';
 import type { S3Bucket } from './s3-bucket.ts';
@@ -23,6 +22,11 @@ export interface MultipartUploadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The version that came of an upload, where there are versions. */
+export interface UploadedVersion {
+  readonly id: string | undefined;
+}
+
 /**
  * Stores an object part by part, a few at a time. Each item of `parts` is one part; all but the last must have the same
  * size of 5 MiB or more. If `parts` throws or anything fails for good, no object comes into being and what was sent is
@@ -31,7 +35,7 @@ export interface MultipartUploadOptions {
 export async function uploadInParts(
   parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
   options: MultipartUploadOptions,
-): Promise<CreateResult> {
+): Promise<UploadedVersion | 'exists'> {
   const { bucket, name, signal } = options;
   const target = { Bucket: bucket.place.bucket, Key: bucket.keyOf(name) };
   const doing = `store "${name}"`;
@@ -74,16 +78,16 @@ export async function uploadInParts(
     await Promise.all(underWay);
     const parameters = { ...upload, MultipartUpload: { Parts: sent } };
     try {
-      await bucket.conditionally(async (condition) => {
+      const { VersionId: id } = await bucket.conditionally(async (condition) => {
         const complete = new CompleteMultipartUploadCommand({ ...parameters, ...condition });
-        await bucket.send(doing, complete, stop, isTaken);
+        return await bucket.send(doing, complete, stop, isTaken);
       });
+      return { id };
     } catch (error) {
       if (!isTaken(error)) throw error;
       await discard();
       return 'exists';
     }
-    return 'created';
   } catch (error) {
     failure.abort(error);
     await Promise.allSettled(underWay);

@@ -34,6 +34,16 @@ export class S3ObjectLock implements ObjectLock {
     if (retention) this.#created.set(name, retention.until.getTime());
   }
 
+  /**
+   * This instance has created the object in parts. Some servers, Ceph's gateway among them, forget the lock that such an
+   * upload began with.
+   */
+  async lockUploaded(name: string, id: string | undefined, signal?: AbortSignal): Promise<void> {
+    const { retention } = this.#bucket;
+    if (retention && id !== undefined) await this.#extend({ name, id }, retention, signal);
+    this.noteCreated(name);
+  }
+
   async extend(names: readonly string[], retention: Retention, signal?: AbortSignal): Promise<void> {
     const untilMs = retention.until.getTime();
     const wanted = new Set(names.filter((name) => (this.#created.get(name) ?? 0) < untilMs));
@@ -55,7 +65,11 @@ export class S3ObjectLock implements ObjectLock {
     await Promise.all([...found.values()].map((version) => this.#extend(version, retention, signal)));
   }
 
-  async #extend({ name, id }: ObjectVersion, retention: Retention, signal?: AbortSignal): Promise<void> {
+  async #extend(
+    { name, id }: Pick<ObjectVersion, 'name' | 'id'>,
+    retention: Retention,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { place } = this.#bucket;
     const target = { Bucket: place.bucket, Key: this.#bucket.keyOf(name), VersionId: id };
     const command = new PutObjectRetentionCommand({

@@ -220,9 +220,10 @@ export class S3Storage implements Storage {
     parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>,
     signal: AbortSignal | undefined,
   ): Promise<CreateResult> {
-    const result = await uploadInParts(parts, { bucket: this.#bucket, name, signal });
-    if (result === 'created') this.#lock.noteCreated(name);
-    return result;
+    const uploaded = await uploadInParts(parts, { bucket: this.#bucket, name, signal });
+    if (uploaded === 'exists') return 'exists';
+    await this.#lock.lockUploaded(name, uploaded.id, signal);
+    return 'created';
   }
 
   async #isTaken(name: string, signal: AbortSignal | undefined): Promise<boolean> {
