@@ -9,13 +9,13 @@ export interface LockFlags {
   readonly lockMode?: LockPolicy['mode'];
 }
 
-/** Adds --lock-days and --lock-mode. */
-export function addLockFlags(program: Command): void {
+/** Adds --lock-days and --lock-mode. `locked` says what is locked, and when. */
+export function addLockFlags(
+  program: Command,
+  locked = 'lock all that a snapshot needs for so many days, and again with every later one',
+): void {
   program
-    .option(
-      '--lock-days <number>',
-      'lock all that a snapshot needs for so many days, and again with every later one (s3:// buckets with Object Lock)',
-    )
+    .option('--lock-days <number>', `${locked} (s3:// buckets with Object Lock)`)
     .addOption(
       new Option(
         '--lock-mode <mode>',

@@ -6,7 +6,12 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { CreateBucketCommand } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  GetObjectRetentionCommand,
+  ListObjectsV2Command,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { startCephGateway, type CephGateway } from '../support/ceph-gateway.ts';
 import { createSandbox, salvage, type RunResult, type Sandbox } from '../support/cli.ts';
 import { needsPeers } from '../support/peers.ts';
@@ -16,6 +21,7 @@ suite('archives in storage', needsPeers, () => {
   const box: Sandbox = createSandbox({ after });
   let sshd: TestSshd;
   let gateway: CephGateway;
+  let s3: S3Client;
   let env: Record<string, string>;
 
   const cleanUp: (() => Promise<void>)[] = [];
@@ -27,7 +33,9 @@ suite('archives in storage', needsPeers, () => {
     gateway = await startCephGateway();
     cleanUp.push(() => gateway.close());
     const user = gateway.createUser('owner');
-    await gateway.client(user).send(new CreateBucketCommand({ Bucket: 'archives' }));
+    s3 = gateway.client(user);
+    await s3.send(new CreateBucketCommand({ Bucket: 'archives' }));
+    await s3.send(new CreateBucketCommand({ Bucket: 'locked', ObjectLockEnabledForBucket: true }));
     mkdirSync(box.path('by-ssh'));
     // Two keys, for sftp and for the door.
     const door = sshd.addClient(
@@ -100,6 +108,32 @@ suite('archives in storage', needsPeers, () => {
     assert.match(other.stderr, /signature/);
     assert.ok(!existsSync(box.path('x')));
     await run(`salvage open ${url}/missing.age -i id -C x`, 1);
+  });
+
+  test('locked for so many days in a bucket with Object Lock, and refused elsewhere', async () => {
+    const seal = 'salvage seal src -R id.pub --threads 1';
+    const place = 's3://locked/web-1/src.tar.zst.age?part-size=5M';
+    const { stderr } = await run(
+      `${seal} --signing-key signer --lock-days 7 --lock-mode governance -o '${place}'`,
+    );
+    assert.match(stderr, /Only who may bypass governance can destroy it before \d{4}-/);
+    const leastMs = Date.now() + 6.9 * 86_400_000;
+    for (const Key of ['web-1/src.tar.zst.age', 'web-1/src.tar.zst.age.sig']) {
+      const { Retention } = await s3.send(new GetObjectRetentionCommand({ Bucket: 'locked', Key }));
+      assert.equal(Retention?.Mode, 'GOVERNANCE');
+      const untilMs = Retention.RetainUntilDate!.getTime();
+      assert.ok(untilMs > leastMs && untilMs < leastMs + 86_400_000, `${Key} until ${untilMs}`);
+    }
+    await run(`salvage open '${place}' -i id -C locked --allowed-signers allowed --signer host && diff -r src locked/src`);
+
+    const refused = async (output: string, code: number, message: RegExp): Promise<void> =>
+      assert.match((await run(`${seal} --lock-days 7 -o ${output}`, code)).stderr, message);
+    await refused('here.age', 2, /Cannot lock "here\.age": it is not in a bucket/);
+    await refused(sshd.url('there.age'), 2, /this kind of storage has no locks/);
+    await refused('s3://archives/there.age', 1, /the bucket has no Object Lock/);
+    const { Contents } = await s3.send(new ListObjectsV2Command({ Bucket: 'archives', Prefix: 'there' }));
+    assert.equal(Contents, undefined);
+    await run(`${seal} --lock-mode governance -o s3://locked/x.age`, 2);
   });
 
   test('a URL that ends in a slash gets the usual name, a name that no object has is refused', async () => {

@@ -5,10 +5,12 @@ import type { Recipient } from '../../age/recipient.ts';
 import { levels, type Compression } from '../../compression/compression.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { loadSigner } from '../../keys/load-signer.ts';
+import { finalRetentionFrom, requireObjectLock } from '../../operation/lock/lock-policy.ts';
 import { seal, type SealResult } from '../../operation/seal/seal.ts';
 import { archiveNamespace } from '../../operation/sign-message.ts';
 import { planRoots } from '../../source/source-roots.ts';
 import type { Signer } from '../../ssh/signer.ts';
+import type { Retention } from '../../storage/storage.ts';
 import { formatSize } from '../../ui/size.ts';
 import { ArchiveFile, ArchiveObject, StreamedArchive, type ArchiveOutput } from '../archive-output.ts';
 import type { CliContext } from '../context.ts';
@@ -27,6 +29,7 @@ import {
   openObjectPlace,
   type ObjectPlace,
 } from '../object-place.ts';
+import { addLockFlags, readLockPolicy, type LockFlags } from '../lock-options.ts';
 import { OutputFile } from '../output-file.ts';
 import { resolveRecipients } from '../resolve-keys.ts';
 import { describeProblem } from '../describe-problem.ts';
@@ -35,7 +38,7 @@ import { showTotals } from '../show-totals.ts';
 import { parseNumber } from '../option-values.ts';
 import { count } from '../../ui/count.ts';
 
-interface Options extends ExcludeFlags, RecipientFlags, PassphraseFlags {
+interface Options extends LockFlags, ExcludeFlags, RecipientFlags, PassphraseFlags {
   readonly output?: string;
   readonly force?: boolean;
   readonly compression: Compression;
@@ -87,6 +90,7 @@ export function register(program: Command, context: CliContext): void {
     )
     .option('--ssh-command <command>', 'the ssh program with its arguments (default: $SALVAGE_SSH, then ssh)')
     .option('--json', 'print what was made as one JSON object');
+  addLockFlags(program, 'lock the archive and its signature for so many days');
   addPassphraseFlags(program);
   program.action((paths: string[], options: Options) => run(paths, options, context));
 }
@@ -98,6 +102,9 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   const recipients: Recipient[] = resolveRecipients(options, context);
   const destination = await chooseDestination(options, context);
   const { archive, signature } = destination;
+  const lock = readLockPolicy(options);
+  const retention = lock && finalRetentionFrom(lock, context.clock.now());
+  if (retention) lockPlaces(destination, retention);
   const signer =
     signingKey === undefined
       ? undefined
@@ -138,6 +145,7 @@ async function run(paths: readonly string[], options: Options, context: CliConte
   }
   if (result.problems > 0) context.incomplete();
   report(labelOf(archive), signature && labelOf(signature), result, context);
+  if (retention) context.terminal.info(describeLock(retention));
   if (options.json) {
     const { digest: _digest, ...numbers } = result;
     const json = {
@@ -206,6 +214,16 @@ async function chooseDestination(options: Options, context: CliContext): Promise
   return { archive, signature };
 }
 
+/** Has what is created there locked. @throws usage where nothing can be */
+function lockPlaces({ archive, signature }: Destination, retention: Retention): void {
+  for (const place of signature === undefined ? [archive] : [archive, signature])
+    if (typeof place !== 'string') requireObjectLock(place.storage).lockNew(retention);
+    else
+      throw new SalvageError('usage', `Cannot lock "${labelOf(place)}": it is not in a bucket`, {
+        hint: 'Object Lock is a thing of s3:// buckets: name one with -o, or leave out --lock-days.',
+      });
+}
+
 function openOutput(archive: Place, { stdout, signal }: CliContext): ArchiveOutput {
   if (typeof archive !== 'string') return new ArchiveObject(archive, signal);
   return archive === '-' ? new StreamedArchive(stdout) : new ArchiveFile(archive);
@@ -252,6 +270,11 @@ function report(
     `Sealed ${files} files, ${formatSize(contentBytes)}, in "${path}" (${formatSize(archiveBytes)})` +
       (signaturePath === undefined ? '' : `, signed in "${signaturePath}"`),
   );
+}
+
+function describeLock({ mode, until }: Retention): string {
+  const who = mode === 'compliance' ? 'Nobody' : 'Only who may bypass governance';
+  return `${who} can destroy it before ${until.toISOString()}`;
 }
 
 /** `web-1-backup-2026-11-23.tar.zst.age`, by the local date. */

@@ -24,7 +24,15 @@ export function neededUntil({ days }: LockPolicy, now: Date): Date {
  * of every pack, but each pack's only once in so long.
  */
 export function retentionFrom({ mode, days }: LockPolicy, now: Date): Retention {
-  const untilMs = now.getTime() + (days + Math.max(1, Math.ceil(days / 8))) * dayMs;
+  return retentionUntil(mode, now.getTime() + (days + Math.max(1, Math.ceil(days / 8))) * dayMs);
+}
+
+/** The lock of what no later snapshot uses, an archive: as long as needed. */
+export function finalRetentionFrom(policy: LockPolicy, now: Date): Retention {
+  return retentionUntil(policy.mode, neededUntil(policy, now).getTime());
+}
+
+function retentionUntil(mode: LockPolicy['mode'], untilMs: number): Retention {
   // Some stores keep whole seconds.
   return { mode, until: new Date(Math.ceil(untilMs / 1000) * 1000) };
 }
