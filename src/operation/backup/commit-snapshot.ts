@@ -100,7 +100,11 @@ export async function commitSnapshot(
     storage.create(snapshotFileName(id, 'root.age'), root.parts, signal),
     stored?.(),
   ]);
-  await storage.create(snapshotFileName(id, 'SHA256SUMS'), [checksums], signal);
+  // What is there by now is made durable meanwhile: there may be many packs, and far away they may take a while.
+  await Promise.all([
+    storage.create(snapshotFileName(id, 'SHA256SUMS'), [checksums], signal),
+    storage.settle(signal),
+  ]);
   await storage.settle(signal);
   await confirm();
   await storage.create(snapshotFileName(id, 'SHA256SUMS.sig'), [signature], signal);

@@ -30,6 +30,7 @@ const fsyncExtension = 'fsync@openssh.com';
 const objectsUnderWay = 64;
 /** Folders that a listing reads ahead. */
 const foldersAhead = 16;
+const mostOpenFolders = 8;
 const fullDiskBytes = 1024 * 1024;
 const windingUpMs = 500;
 
@@ -65,6 +66,8 @@ export class SftpStorage implements Storage {
   /** Folders, relative to the repository's, that exist or are being made. */
   readonly #made = new Map<string, Promise<void>>();
   readonly #unsettled = new Set<string>();
+  /** Folders of the newest uploads, opened so that `settle` costs one round trip. */
+  readonly #openFolders = new Map<string, OpenFolder>();
   readonly #uploads = new Set<Promise<unknown>>();
 
   private constructor(
@@ -247,7 +250,7 @@ export class SftpStorage implements Storage {
     try {
       signal?.throwIfAborted();
       // While the bytes travel. What goes wrong here is met again, and told, when the object is published.
-      void this.#makeFolder(first, folderOf(name)).catch(() => {});
+      void this.#prepareFolder(first, folderOf(name)).catch(() => {});
       const sizeBytes = await uploadFile(body, {
         session: () => this.#connection.session(),
         path: this.#path(upload),
@@ -362,6 +365,7 @@ export class SftpStorage implements Storage {
       if (folder === '' || !isStatus(error, StatusCode.noSuchFile)) throw error;
       // Somebody has removed the folder since it was made.
       this.#made.delete(folder);
+      this.#forgetFolder(folder);
       await this.#makeFolder(session, folder);
       return await this.#link(session, upload, name);
     }
@@ -395,6 +399,25 @@ export class SftpStorage implements Storage {
       throw new SftpProtocolError('what it has stored is not there, or not whole');
     this.#unsettled.add(folderOf(file));
     return 'created';
+  }
+
+  /** Makes the folder, and opens it anew for `settle`. */
+  async #prepareFolder(session: SftpSession, folder: string): Promise<void> {
+    await this.#makeFolder(session, folder);
+    if (!session.offers(fsyncExtension)) return;
+    this.#forgetFolder(folder);
+    const handle = session.open(this.#path(folder), OpenFlag.read);
+    handle.catch(() => {});
+    this.#openFolders.set(folder, { session, handle });
+    const [oldest] = this.#openFolders.keys();
+    if (this.#openFolders.size > mostOpenFolders) this.#forgetFolder(oldest!);
+  }
+
+  #forgetFolder(folder: string): void {
+    const open = this.#openFolders.get(folder);
+    if (!open) return;
+    this.#openFolders.delete(folder);
+    open.handle.then(async (handle) => await open.session.closeHandle(handle)).catch(() => {});
   }
 
   /** Makes a folder and those above it, once. An account that must not is found out when something is put there. */
@@ -593,6 +616,7 @@ export class SftpStorage implements Storage {
   async #syncFolder(session: SftpSession, folder: string): Promise<void> {
     await this.#objects.take(1);
     try {
+      if (await this.#syncOpenFolder(session, folder)) return;
       const handle = await session.open(this.#path(folder), OpenFlag.read);
       try {
         await session.extended(fsyncExtension, handle);
@@ -604,6 +628,19 @@ export class SftpStorage implements Storage {
       if (!(error instanceof SftpStatusError)) throw error;
     } finally {
       this.#objects.give(1);
+    }
+  }
+
+  /** False if the folder is not open, or no longer. */
+  async #syncOpenFolder(session: SftpSession, folder: string): Promise<boolean> {
+    const open = this.#openFolders.get(folder);
+    if (open?.session !== session) return false;
+    try {
+      await session.extended(fsyncExtension, await open.handle);
+      return true;
+    } catch (error) {
+      if (error instanceof SftpStatusError) return false;
+      throw error;
     }
   }
 
@@ -655,6 +692,11 @@ interface FinishedUpload {
   /** Below the repository's folder. */
   readonly file: string;
   readonly sizeBytes: number;
+}
+
+interface OpenFolder {
+  readonly session: SftpSession;
+  readonly handle: Promise<Handle>;
 }
 
 interface OpenObject {

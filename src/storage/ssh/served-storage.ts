@@ -30,6 +30,8 @@ export class ServedStorage implements Storage {
   readonly #connect: ConnectServer;
   #client: Promise<ServeClient>;
   #isClosed = false;
+  /** True after what the server does not make durable before it answers. */
+  #isUnsettled = false;
 
   /** @throws failed if the server cannot be reached or refuses to serve */
   static async open(description: string, connect: ConnectServer): Promise<ServedStorage> {
@@ -50,7 +52,9 @@ export class ServedStorage implements Storage {
 
   async create(name: string, body: readonly Uint8Array[], signal?: AbortSignal): Promise<CreateResult> {
     const sizeBytes = body.reduce((sum, part) => sum + part.length, 0);
-    return await this.#ask('store', name, signal, (client) => client.create(name, sizeBytes, body, signal));
+    return await this.#noting(
+      this.#ask('store', name, signal, (client) => client.create(name, sizeBytes, body, signal)),
+    );
   }
 
   async createFromStream(
@@ -68,13 +72,14 @@ export class ServedStorage implements Storage {
         throw error;
       }
     }
-    return await this.#ask('store', name, signal, async (client) => {
+    const stored = this.#ask('store', name, signal, async (client) => {
       try {
         return await client.create(name, undefined, parts(), signal);
       } catch (error) {
         throw thrown ? new SourceFailure(thrown.error) : error;
       }
     });
+    return await this.#noting(stored);
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
@@ -82,7 +87,15 @@ export class ServedStorage implements Storage {
   }
 
   async settle(signal?: AbortSignal): Promise<void> {
-    await this.#ask('settle', '', signal, (client) => client.settle(signal));
+    signal?.throwIfAborted();
+    if (!this.#isUnsettled) return;
+    this.#isUnsettled = false;
+    try {
+      await this.#ask('settle', '', signal, (client) => client.settle(signal));
+    } catch (error) {
+      this.#isUnsettled = true;
+      throw error;
+    }
   }
 
   /** Without a range, of an object of at most `largestObjectBytes`. */
@@ -110,6 +123,7 @@ export class ServedStorage implements Storage {
   }
 
   async remove(name: string, signal?: AbortSignal): Promise<'removed' | 'absent'> {
+    this.#isUnsettled = true;
     return await this.#ask('remove', name, signal, (client) => client.remove(name, signal));
   }
 
@@ -117,6 +131,16 @@ export class ServedStorage implements Storage {
     this.#isClosed = true;
     const client = await this.#client.catch(() => undefined);
     await client?.close();
+  }
+
+  /** What the server has created is durable; of all else there is no saying. */
+  async #noting(creating: Promise<CreateResult>): Promise<CreateResult> {
+    let result: CreateResult | undefined;
+    try {
+      return (result = await creating);
+    } finally {
+      if (result !== 'created') this.#isUnsettled = true;
+    }
   }
 
   async #ask<T>(
