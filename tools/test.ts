@@ -21,7 +21,7 @@ if (files.length === 0) {
   process.exit(1);
 }
 
-const timeout = process.env['SLOW'] === '1' ? 4 * 3_600_000 : 300_000;
+const timeout = process.env['SLOW'] === '1' ? 4 * 3_600_000 : 900_000;
 // One more than processors: many tests wait for programs, networks and disks most of their time.
 const stream = run({ files, concurrency: availableParallelism() + 1, timeout });
 let failed = 0;

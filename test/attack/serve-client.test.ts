@@ -160,7 +160,7 @@ test('a server that falls silent is given up, and the next call connects anew', 
     answered += frame.type === requestTypes.stat ? 1 : 0;
     return answered > 1 ? reply(replyTypes.absent, frame.request) : Buffer.alloc(0);
   };
-  const storage = await behind(silent, undefined, { pingMs: 10, deadMs: 50 });
+  const storage = await behind(silent, undefined, { pingMs: 50, deadMs: 1000 });
   await assert.rejects(
     storage.stat('packs/a'),
     (error) => findTransient(error) !== undefined && /no sign of life/.test((error as Error).message),

@@ -35,7 +35,7 @@ test(
 export HOME="$PWD/$1"
 echo "+ $1" >> log
 tries=0
-until [ "$(grep -c '^+' log)" -ge 2 ] || [ $((tries += 1)) -gt 600 ]; do sleep 0.05; done
+until [ "$(grep -c '^+' log)" -ge 2 ] || [ $((tries += 1)) -gt 2400 ]; do sleep 0.05; done
 '${salvage}' backup --threads 1 --repo stdio: "$1/data"
 code=$?
 echo "- $1" >> log

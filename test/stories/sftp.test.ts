@@ -143,17 +143,24 @@ test('a server that is killed while a backup runs, and a backup that is killed',
     });
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    while (!isUploading()) {
-      assert.equal(child.exitCode, null, said);
-      await setTimeout(2);
+    // It is stopped, so that it is still uploading when the test gets its turn again.
+    for (;;) {
+      while (!isUploading()) {
+        assert.equal(child.exitCode, null, said);
+        await setTimeout(2);
+      }
+      child.kill('SIGSTOP');
+      while (!/^State:\t[TZ]/m.test(readFileSync(`/proc/${child.pid}/status`, 'latin1'))) await setTimeout(2);
+      if (isUploading()) return { child, said: () => said };
+      child.kill('SIGCONT');
     }
-    return { child, said: () => said };
   };
 
   box.write('data/big', randomBytes(20_000_000));
   const first = await start();
   await sshd.kill();
   await sshd.start();
+  first.child.kill('SIGCONT');
   const [code] = (await once(first.child, 'close')) as [number];
   assert.equal(code, 0, first.said());
   assert.match(first.said(), /Trying again in/);

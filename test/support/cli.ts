@@ -14,7 +14,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Relative to the sandbox's folder, which is the default. */
   readonly cwd?: string;
-  /** Kills the program after so long and fails the test. Default: 60 seconds. */
+  /** Kills the program after so long and fails the test. Default: three minutes. */
   readonly timeoutMs?: number;
   /** Gets hold of the program while it runs: to signal it, to watch what it says. */
   readonly onStart?: (child: ChildProcess) => void;
@@ -102,7 +102,7 @@ function run(
   args: readonly string[],
   folder: string,
   sandboxEnv: Readonly<Record<string, string>>,
-  { stdin, env = {}, cwd = '.', timeoutMs = 60_000, onStart }: RunOptions,
+  { stdin, env = {}, cwd = '.', timeoutMs = 180_000, onStart }: RunOptions,
 ): Promise<RunResult> {
   const { promise, resolve: settle, reject } = Promise.withResolvers<RunResult>();
   const merged = Object.fromEntries(

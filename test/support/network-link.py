@@ -5,6 +5,7 @@
 #   network-link.py SEED     says "ready FD FD" on standard output: /proc/PID/fd/FD of this process are the namespaces of the
 #                            client (10.99.0.1) and of the server (10.99.0.2), for nsenter --net=
 #   standard input           "link DELAY_MS LOSS": one way, and the share of packets to lose from now on; its end ends all
+#                            "hold BYTES": once so many have left the client nothing is carried any more, until the next "link"
 #   standard output          "passed BYTES": what has left the client for the server, now and then
 #
 # The namespaces have no names: they are gone when the last process in them is.
@@ -68,6 +69,7 @@ def main():
     delay, loss = 0.0, 0.0
     under_way = []
     number = passed = reported = 0
+    most = float("inf")
     say(f"ready {client_namespace} {server_namespace}")
     commands = b""
     while True:
@@ -79,9 +81,15 @@ def main():
                 return
             *lines, commands = (commands + data).split(b"\n")
             for line in lines:
-                word, delay_ms, share = line.split()
-                assert word == b"link"
-                delay, loss = float(delay_ms) / 1000, float(share)
+                word, *values = line.split()
+                if word == b"hold":
+                    most = int(values[0])
+                else:
+                    assert word == b"link"
+                    delay, loss = float(values[0]) / 1000, float(values[1])
+                    most = float("inf")
+            if passed >= most:
+                say(f"passed {passed}")
         for end in (client, server):
             if end not in readable:
                 continue
@@ -90,8 +98,12 @@ def main():
                     packet = os.read(end, 65536)
                 except BlockingIOError:
                     break
+                if passed >= most:
+                    continue
                 if end == client:
                     passed += len(packet)
+                    if passed >= most:
+                        say(f"passed {passed}")
                 if len(under_way) >= LONGEST_QUEUE or chance.random() < loss:
                     continue
                 number += 1

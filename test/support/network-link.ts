@@ -38,15 +38,17 @@ export class NetworkLink {
     this.atServer = at(server);
   }
 
-  /** What the line is like from now on. */
+  /** What the line is like from now on: it carries again if it was held. */
   set({ roundTripMs, loss }: LinkQuality): void {
     this.#child.stdin.write(`link ${roundTripMs / 2} ${loss}\n`);
   }
 
-  /** Resolves when the client has sent about so many bytes more. */
-  async sent(bytes: number): Promise<void> {
+  /** Resolves when the client has sent about so many bytes more; then the line carries nothing, until it is set. */
+  async hold(bytes: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push({ bytes: this.#passed + bytes, resolve });
+    const most = this.#passed + bytes;
+    this.#waiting.push({ bytes: most, resolve });
+    this.#child.stdin.write(`hold ${most}\n`);
     await promise;
   }
 

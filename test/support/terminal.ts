@@ -10,7 +10,7 @@ export interface TerminalResult {
 
 /**
  * Runs `command`, a line of sh, on a pseudo-terminal. `dialogue` is what expect does: `expect "text"`, `send "text\r"`.
- * A text that does not appear within ten seconds gives the code 99.
+ * A text that does not appear within a minute gives the code 99.
  */
 export async function runOnTerminal(
   box: Sandbox,
@@ -20,7 +20,7 @@ export async function runOnTerminal(
 ): Promise<TerminalResult> {
   // The arguments of the program are in the environment: nothing of them is Tcl.
   const script = `
-    set timeout 10
+    set timeout 60
     log_user 0
     set screen ""
     proc wait_for {text} {
