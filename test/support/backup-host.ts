@@ -61,7 +61,14 @@ export async function runBackup(
     clock = systemClock,
     force = false,
     onNotice = () => {},
-  }: { storage?: Storage; clock?: Clock; force?: boolean; onNotice?: (message: string) => void } = {},
+    onProgress = () => {},
+  }: {
+    storage?: Storage;
+    clock?: Clock;
+    force?: boolean;
+    onNotice?: (message: string) => void;
+    onProgress?: () => void;
+  } = {},
 ): Promise<BackupResult> {
   return await backup({
     storage,
@@ -72,7 +79,7 @@ export async function runBackup(
     threads: 1,
     memoryBytes: 250 * 1024 * 1024,
     force,
-    observer: { onProblem: () => {}, onProgress: () => {}, onNotice },
+    observer: { onProblem: () => {}, onProgress, onNotice },
     clock,
     signal: new AbortController().signal,
   });
