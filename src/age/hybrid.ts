@@ -17,7 +17,7 @@ import {
   mlKemSeedBytes,
 } from './ml-kem.ts';
 import type { Identity, Recipient, WrappedFileKey } from './recipient.ts';
-import type { Stanza } from './stanza.ts';
+import { unwrapFirst, type Stanza } from './stanza.ts';
 
 const stanzaType = 'mlkem768x25519';
 const recipientPrefix = 'age1pq';
@@ -122,12 +122,7 @@ export class HybridIdentity implements Identity {
   }
 
   unwrapFileKey(stanzas: readonly Stanza[]): Uint8Array | undefined {
-    for (const stanza of stanzas) {
-      if (stanza.type !== stanzaType) continue;
-      const fileKey = this.#unwrap(stanza);
-      if (fileKey) return fileKey;
-    }
-    return undefined;
+    return unwrapFirst(stanzas, stanzaType, (stanza) => this.#unwrap(stanza));
   }
 
   recipients(): readonly Recipient[] {

@@ -7,7 +7,7 @@ import { pointBytes, x25519, x25519PublicKey } from './curve25519.ts';
 import { checkBodyLength, openFileKey, sealFileKey } from './file-key.ts';
 import { hkdf } from './hkdf.ts';
 import type { Identity, Recipient, WrappedFileKey } from './recipient.ts';
-import type { Stanza } from './stanza.ts';
+import { unwrapFirst, type Stanza } from './stanza.ts';
 
 const stanzaType = 'X25519';
 const recipientPrefix = 'age';
@@ -84,12 +84,7 @@ export class X25519Identity implements Identity {
   }
 
   unwrapFileKey(stanzas: readonly Stanza[]): Uint8Array | undefined {
-    for (const stanza of stanzas) {
-      if (stanza.type !== stanzaType) continue;
-      const fileKey = this.#unwrap(stanza);
-      if (fileKey) return fileKey;
-    }
-    return undefined;
+    return unwrapFirst(stanzas, stanzaType, (stanza) => this.#unwrap(stanza));
   }
 
   recipients(): readonly Recipient[] {

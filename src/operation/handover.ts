@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { toHex, utf8Bytes } from '../bytes/bytes.ts';
+import { toHex } from '../bytes/bytes.ts';
 import type { Clock } from '../clock/clock.ts';
 import { randomBytes } from '../clock/random.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
@@ -17,7 +16,7 @@ import { limits } from '../repository/limits.ts';
 import { checksumsDigest } from '../repository/snapshot/checksums.ts';
 import { authorizeSigner } from '../ssh/allowed-signers.ts';
 import { fingerprint, formatPublicKey, parsePublicKeyLine, type PublicKey } from '../ssh/public-key.ts';
-import type { Signer } from '../ssh/signer.ts';
+import { signDocument, type Signer } from '../ssh/signer.ts';
 import { maxSshsigBytes } from '../ssh/sshsig.ts';
 import type { Storage } from '../storage/storage.ts';
 import { listSnapshots } from './open-repository.ts';
@@ -58,12 +57,11 @@ export async function writeHandover(options: HandoverOptions): Promise<Handover>
     newKey: formatPublicKey(newKey),
   };
   const document = encodeHandover(handover);
-  const digest = createHash('sha512').update(document).digest();
-  const armored = await oldSigner.sign({ namespace: handoverNamespace, hash: 'sha512', digest });
+  const armored = await signDocument(oldSigner, handoverNamespace, document);
   const id = `${timeStamp(time)}-${toHex(randomBytes(4))}`;
   await storage.create(handoverFileName(id, 'json'), [document], signal);
   await storage.settle(signal);
-  await storage.create(handoverFileName(id, 'json.sig'), [utf8Bytes(armored)], signal);
+  await storage.create(handoverFileName(id, 'json.sig'), [armored], signal);
   await storage.settle(signal);
   return handover;
 }

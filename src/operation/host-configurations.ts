@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { replacePrivateFile } from '../posix/replace-private-file.ts';
 import {
   decodeHostConfiguration,
   encodeHostConfiguration,
@@ -72,12 +73,8 @@ export class HostConfigurations {
   /** Whole or not at all. @throws failed */
   write(configuration: HostConfiguration): void {
     const path = this.pathOf(configuration.repositoryId);
-    const draft = `${path}.new`;
     try {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      rmSync(draft, { force: true });
-      writeFileSync(draft, encodeHostConfiguration(configuration), { mode: 0o600, flag: 'wx', flush: true });
-      renameSync(draft, path);
+      replacePrivateFile(path, encodeHostConfiguration(configuration));
     } catch (error) {
       throw failed('write', path, error);
     }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { utf8Bytes } from '../bytes/bytes.ts';
 import { signWithAgent } from './agent.ts';
 import type { PrivateKey } from './private-key-file.ts';
 import type { PublicKey } from './public-key.ts';
@@ -9,6 +11,16 @@ export interface Signer {
   readonly publicKey: PublicKey;
   /** The armored SSHSIG file over a message with this digest. Throws bad-key if the key cannot be used. */
   sign(message: SignedMessage): Promise<string>;
+}
+
+/** The armored SSHSIG file over a document that is in memory. @throws bad-key if the key cannot be used */
+export async function signDocument(
+  signer: Signer,
+  namespace: string,
+  document: Uint8Array,
+): Promise<Uint8Array> {
+  const digest = createHash('sha512').update(document).digest();
+  return utf8Bytes(await signer.sign({ namespace, hash: 'sha512', digest }));
 }
 
 /** Signs with a private key. */

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { SalvageError } from '../../errors/salvage-error.ts';
+import { replacePrivateFile } from '../../posix/replace-private-file.ts';
 import type { RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import {
   countSchema,
@@ -13,7 +13,7 @@ import {
   timeSchema,
 } from '../../repository/json-document.ts';
 import type { AllowedSigner } from '../../ssh/allowed-signers.ts';
-import type { Signer } from '../../ssh/signer.ts';
+import { signDocument, type Signer } from '../../ssh/signer.ts';
 import { checkDocumentSignature } from '../reading/document-signature.ts';
 
 export const drillNamespace = 'salvage-drill';
@@ -109,17 +109,10 @@ export class DrillReports {
     const path = this.pathOf(report.repository);
     const findings = report.findings.slice(0, mostFindings).map((text) => text.slice(0, 2000));
     const document = encodeJson({ format: 'salvage-drill', version: 1, ...report, findings });
-    const digest = createHash('sha512').update(document).digest();
-    const armored = await signer.sign({ namespace: drillNamespace, hash: 'sha512', digest });
+    const armored = await signDocument(signer, drillNamespace, document);
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      for (const [name, content] of [
-        [path, document],
-        [`${path}.sig`, armored],
-      ] as const) {
-        writeFileSync(`${name}.new`, content, { mode: 0o600, flush: true });
-        renameSync(`${name}.new`, name);
-      }
+      replacePrivateFile(path, document);
+      replacePrivateFile(`${path}.sig`, armored);
     } catch (cause) {
       throw new SalvageError('failed', `Cannot keep the report "${path}": ${(cause as Error).message}`, {
         cause,

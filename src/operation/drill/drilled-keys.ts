@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { replacePrivateFile } from '../../posix/replace-private-file.ts';
 import { decodeJson, encodeJson, timeSchema } from '../../repository/json-document.ts';
 
 const maxBytes = 1024 * 1024;
@@ -12,12 +13,10 @@ const schema = v.strictObject({
 
 /** When each key file was last proved to restore something, for whoever asks whether it still does. Holds paths, no keys. */
 export class DrilledKeys {
-  readonly #folder: string;
   readonly #path: string;
 
   /** `folder` is for nothing else, and need not exist. */
   constructor(folder: string) {
-    this.#folder = folder;
     this.#path = join(folder, 'keys.json');
   }
 
@@ -33,11 +32,6 @@ export class DrilledKeys {
   /** @throws what the file system does */
   add(paths: readonly string[], time: string): void {
     const keys = Object.fromEntries([...this.read(), ...paths.map((path): [string, string] => [path, time])]);
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    writeFileSync(`${this.#path}.new`, encodeJson({ format: 'salvage-drilled-keys', version: 1, keys }), {
-      mode: 0o600,
-      flush: true,
-    });
-    renameSync(`${this.#path}.new`, this.#path);
+    replacePrivateFile(this.#path, encodeJson({ format: 'salvage-drilled-keys', version: 1, keys }));
   }
 }

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { toHex, utf8Bytes } from '../../bytes/bytes.ts';
+import { toHex } from '../../bytes/bytes.ts';
 import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject } from '../../repository/damage.ts';
@@ -13,7 +12,7 @@ import { timeStamp, type PackId, type RepositoryId } from '../../repository/ids.
 import { healingFileName, healingPrefix, roleOf, type HealingRequestId } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
 import { parsePublicKeyLine } from '../../ssh/public-key.ts';
-import type { Signer } from '../../ssh/signer.ts';
+import { signDocument, type Signer } from '../../ssh/signer.ts';
 import { maxSshsigBytes } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type TrustedSigners } from '../reading/document-signature.ts';
@@ -44,13 +43,12 @@ export async function signHealingRequests(
     const named = packs.slice(first, first + mostPacksInRequest);
     const id = { stamp: timeStamp(time), random: toHex(randomBytes(4)) };
     const document = encodeHealingRequest({ repository, time: time.toISOString(), packs: named });
-    const digest = createHash('sha512').update(document).digest();
-    const armored = await signer.sign({ namespace: healingNamespace, hash: 'sha512', digest });
+    const armored = await signDocument(signer, healingNamespace, document);
     requests.push({
       name: healingFileName(id, 'json'),
       document,
       signatureName: healingFileName(id, 'json.sig'),
-      armored: utf8Bytes(armored),
+      armored,
     });
   }
   return requests;

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { utf8Bytes } from '../../bytes/bytes.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { damagedObject } from '../../repository/damage.ts';
 import { sequenceOf, timeStamp, type ObjectDigest, type RepositoryId } from '../../repository/ids.ts';
@@ -13,7 +11,7 @@ import {
 import { keeperFileName, type KeeperRecordId } from '../../repository/layout.ts';
 import { limits } from '../../repository/limits.ts';
 import { checksumsDigest } from '../../repository/snapshot/checksums.ts';
-import type { Signer } from '../../ssh/signer.ts';
+import { signDocument, type Signer } from '../../ssh/signer.ts';
 import { maxSshsigBytes, parseSshsig } from '../../ssh/sshsig.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { checkDocumentSignature, type TrustedSigners } from '../reading/document-signature.ts';
@@ -240,11 +238,10 @@ export async function writeKeeperRecord(
       ...act,
     };
     const document = encodeKeeperRecord(record);
-    const digest = createHash('sha512').update(document).digest();
-    const armored = await signer.sign({ namespace: namespaceOf(act), hash: 'sha512', digest });
+    const armored = await signDocument(signer, namespaceOf(act), document);
     if ((await storage.create(keeperFileName(id, 'json'), [document], signal)) === 'exists') continue;
     await storage.settle(signal);
-    await storage.create(keeperFileName(id, 'json.sig'), [utf8Bytes(armored)], signal);
+    await storage.create(keeperFileName(id, 'json.sig'), [armored], signal);
     await storage.settle(signal);
     return { id, record, digest: checksumsDigest(document) };
   }

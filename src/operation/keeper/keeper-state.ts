@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { SalvageError } from '../../errors/salvage-error.ts';
+import { replacePrivateFile } from '../../posix/replace-private-file.ts';
 import type { ObjectDigest, RepositoryId } from '../../repository/ids.ts';
 import {
   countSchema,
@@ -85,19 +86,11 @@ export class KeeperStateFile {
 
   /** Whole or not at all. @throws failed */
   write(state: KeeperState): void {
-    const draft = `${this.#path}.new`;
     try {
-      const fd = openSync(draft, 'w', 0o600);
-      try {
-        writeFileSync(
-          fd,
-          encodeJson({ format: 'salvage-keeper-state', version: 1, repository: this.#repository, ...state }),
-        );
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      renameSync(draft, this.#path);
+      replacePrivateFile(
+        this.#path,
+        encodeJson({ format: 'salvage-keeper-state', version: 1, repository: this.#repository, ...state }),
+      );
     } catch (cause) {
       throw this.#failed('write', (cause as Error).message, cause);
     }

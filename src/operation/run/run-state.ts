@@ -1,7 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { SalvageError, type ErrorCode } from '../../errors/salvage-error.ts';
+import { replacePrivateFile } from '../../posix/replace-private-file.ts';
 import { countSchema, decodeJson, encodeJson } from '../../repository/json-document.ts';
 import type { StepReport } from '../records/step-report.ts';
 
@@ -108,12 +108,8 @@ export class RunState {
       ...(goodAt && { goodAt }),
       numbers: hasFailed ? (before?.numbers ?? {}) : report.numbers,
     });
-    const draft = `${this.#path}.new`;
     try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
-      rmSync(draft, { force: true });
-      writeFileSync(draft, this.#encode(), { mode: 0o600, flag: 'wx', flush: true });
-      renameSync(draft, this.#path);
+      replacePrivateFile(this.#path, this.#encode());
     } catch (cause) {
       throw new SalvageError('failed', `Cannot write "${this.#path}": ${(cause as Error).message}`, {
         cause,

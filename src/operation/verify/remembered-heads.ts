@@ -1,16 +1,8 @@
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { SalvageError } from '../../errors/salvage-error.ts';
+import { replacePrivateFile } from '../../posix/replace-private-file.ts';
 import type { ObjectDigest, RepositoryId, SnapshotId } from '../../repository/ids.ts';
 import {
   countSchema,
@@ -91,28 +83,19 @@ export class RememberedHeads {
     const places = [...new Set([place, ...(before?.places ?? [])])].slice(0, mostPlaces);
     const { repository, snapshot, sequence, digest, keeper = before?.keeper } = head;
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      const draft = `${path}.new`;
-      const fd = openSync(draft, 'w', 0o600);
-      try {
-        writeSync(
-          fd,
-          encodeJson({
-            format: 'salvage-head',
-            version: 1,
-            repository,
-            snapshot,
-            sequence,
-            digest,
-            keeper,
-            places,
-          }),
-        );
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      renameSync(draft, path);
+      replacePrivateFile(
+        path,
+        encodeJson({
+          format: 'salvage-head',
+          version: 1,
+          repository,
+          snapshot,
+          sequence,
+          digest,
+          keeper,
+          places,
+        }),
+      );
     } catch (cause) {
       throw new SalvageError('failed', `Cannot remember the head in "${path}": ${(cause as Error).message}`, {
         cause,
