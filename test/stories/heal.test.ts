@@ -86,6 +86,13 @@ test('what is damaged is asked for, stored anew, and good in new snapshots and i
   const old = await box.salvage(['restore', '1', 'data', '--repo', 'r', '-i', 'id', '--target', 'old']);
   assert.equal(old.code, 13);
   assert.match(old.stderr, /Cannot restore "data\/lost"/);
+  // The script in the repository does not look for what was healed, and says who does.
+  const script = await box.shell(
+    'python3 r/recover.py --repo r -i id --target script "$(ls r/snapshots | head -n 1)" || echo "exit $?"',
+  );
+  assert.match(script.stdout.toString(), /exit 3/);
+  assert.match(script.stderr, /packs\/\S+ is damaged: its SHA-256 is not the one that was signed/);
+  assert.match(script.stderr, /stored anew of damaged packs is found by: salvage restore/);
   assert.equal(
     (old.stderr.match(/Cannot restore "/g) ?? []).length,
     2,

@@ -6,12 +6,13 @@
 Checks the SHA-256 of every object and piece of content; with --allowed-signers FILE --signer HOST also who made the
 snapshot (needs ssh-keygen; never take FILE from the repository), with --keeper NAME who rewrapped it for other keys.
 `age` runs once per pack: an identity with a passphrase asks each time. Exit status: 0 all restored; 1 failed; 3 but
-for what is named on standard error.
+for what is named on standard error. It does not look for what a host has stored anew of damaged packs: README.txt.
 """
 import argparse, base64, contextlib, functools, glob, hashlib, json, os, re, stat, subprocess, sys, tempfile
 
 SPECIAL = {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK,
            "character-device": stat.S_IFCHR, "block-device": stat.S_IFBLK}
+HEALED = "What the host has stored anew of damaged packs is found by: salvage restore (or by hand, see README.txt)"
 Damage = type("Damage", (Exception,), {})
 warnings = []
 
@@ -241,9 +242,9 @@ def main():
         repository = Repository(options, snapshot)
         count = restore(repository, Target(options.target))
     except (Damage, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        sys.exit(f"recover.py: the snapshot cannot be restored: {error!r}")
+        sys.exit(f"recover.py: the snapshot cannot be restored: {error!r}. {HEALED}")
     print(f"recover.py: {count} entries of {snapshot} restored to {options.target}", file=sys.stderr)
-    sys.exit(3 if warnings else 0)
+    sys.exit((warn(HEALED) or 3) if warnings else 0)
 
 
 main()
