@@ -13,10 +13,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { freePort } from './free-port.ts';
 
 const sshdProgram = '/usr/sbin/sshd';
 /** A user of every Linux who owns nothing: the account of a server that confines. */
@@ -33,6 +34,8 @@ export interface SshdOptions {
    * `nobody`, locked into a folder by chroot, with nothing but internal-sftp, to which these arguments are added. Needs root.
    */
   readonly confined?: { readonly sftpArguments: string };
+  /** As a jump host must. */
+  readonly forwards?: boolean;
   /** Further lines of sshd_config. */
   readonly config?: string;
   /** In another network namespace than this process: its address there, and the command that enters it. */
@@ -176,7 +179,7 @@ export class TestSshd {
     return await greetsAsSsh(this.host, this.port);
   }
 
-  #configuration({ confined, config = '' }: SshdOptions): string {
+  #configuration({ confined, forwards = false, config = '' }: SshdOptions): string {
     const home = this.#home;
     const confinement = confined
       ? `ChrootDirectory ${join(home, 'chroot')}\nForceCommand internal-sftp -d /data ${confined.sftpArguments}\nPermitTTY no`
@@ -192,7 +195,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 PrintMotd no
-DisableForwarding yes
+DisableForwarding ${forwards ? 'no' : 'yes'}
 MaxStartups 100
 MaxSessions 100
 LogLevel VERBOSE
@@ -228,16 +231,6 @@ function idsOf(user: string): [number, number] {
     .find((entry) => entry.startsWith(`${user}:`));
   const [, , uid, gid] = line!.split(':');
   return [Number(uid), Number(gid)];
-}
-
-/** A port of the loopback interface that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** True if something at the port greets as an SSH server does. */
