@@ -26,3 +26,8 @@ export function parseObjectUrl(text: string): ObjectUrl | undefined {
   const folder = /^\/{1,2}$/.test(path.slice(0, at)) ? path.slice(0, at) : path.slice(0, Math.max(0, at - 1));
   return { storage: `${authority}${folder}${query}`, name: path.slice(at) };
 }
+
+/** A URL of any kind for messages: not too long, and without the password that somebody may have written into it. */
+export function urlWithoutPassword(url: string): string {
+  return url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
+}

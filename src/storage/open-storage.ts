@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../clock/clock.ts';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { urlWithoutPassword } from './object-url.ts';
 import { LocalStorage } from './local/local-storage.ts';
 import { patientRetries, retry, type RetryNotice, type RetrySettings } from './retry/backoff.ts';
 import { RetryingStorage } from './retry/retrying-storage.ts';
@@ -107,9 +108,7 @@ function filePath(url: string): string {
 }
 
 function unusable(url: string, state: string, cause?: unknown): SalvageError {
-  // A URL may carry a password.
-  const shown = url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
-  return new SalvageError('usage', `Cannot use the repository "${shown}": ${state}`, {
+  return new SalvageError('usage', `Cannot use the repository "${urlWithoutPassword(url)}": ${state}`, {
     hint: 'Give a path, file:///path, sftp://user@host/path, ssh://user@host/, s3://bucket/prefix or rclone:remote:path.',
     ...(cause === undefined ? {} : { cause }),
   });

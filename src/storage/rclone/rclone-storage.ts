@@ -6,7 +6,7 @@ import { randomBytes } from '../../clock/random.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
 import { RequestSlots } from '../request-slots.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
 import { findTransient } from '../transient-error.ts';
 import { RcloneClient } from './rclone-client.ts';
@@ -128,9 +128,7 @@ export class RcloneStorage implements Storage {
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
   /** A cloud answers when an object is durable; a remote that is a disk is never told to sync by rclone. */

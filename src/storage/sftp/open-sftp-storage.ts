@@ -3,6 +3,7 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import type { RetrySettings } from '../retry/backoff.ts';
 import { sshCommandLine, type SshCommandSettings } from '../ssh-program/ssh-command.ts';
 import { parseSshUrl } from '../ssh-program/ssh-target.ts';
+import { urlWithoutPassword } from '../object-url.ts';
 import { SftpConnection } from './sftp-connection.ts';
 import { SftpStorage } from './sftp-storage.ts';
 
@@ -24,7 +25,7 @@ const defaultSilenceMs = 120_000;
 export async function openSftpStorage(url: string, settings: SftpSettings): Promise<SftpStorage> {
   const parsed = parseSshUrl(url);
   if (typeof parsed === 'string')
-    throw new SalvageError('usage', `Cannot use the repository "${withoutPassword(url)}": ${parsed}`, {
+    throw new SalvageError('usage', `Cannot use the repository "${urlWithoutPassword(url)}": ${parsed}`, {
       hint: 'Give sftp://user@host/path for a path in the home folder, or sftp://user@host//path for one from the root.',
     });
   const { target, path } = parsed;
@@ -47,8 +48,4 @@ export async function openSftpStorage(url: string, settings: SftpSettings): Prom
 function folderOf(path: string): string {
   const folder = path.replace(/\/{2,}/g, '/').replace(/(?!^)\/$/, '');
   return folder === '.' ? '' : folder.replace(/^(?:\.\/)+/, '');
-}
-
-function withoutPassword(url: string): string {
-  return url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
 }

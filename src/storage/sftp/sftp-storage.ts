@@ -4,7 +4,7 @@ import { systemSleep } from '../../clock/sleep.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
 import { Backoff, type RetrySettings } from '../retry/backoff.ts';
-import type { StagedObject, StageSpec } from '../staged-object.ts';
+import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import {
   largestObjectBytes,
   type ByteRange,
@@ -117,9 +117,7 @@ export class SftpStorage implements Storage {
   }
 
   async createStaged(staged: StagedObject, signal?: AbortSignal): Promise<CreateResult> {
-    if (staged.content.kind !== 'parts')
-      throw new SalvageError('failed', `Cannot store "${staged.name}": it was staged for another storage`);
-    return await this.create(staged.name, staged.content.parts, signal);
+    return await this.create(staged.name, stagedParts(staged), signal);
   }
 
   /** Brings the folders of new names to the disk too, where the server can. */

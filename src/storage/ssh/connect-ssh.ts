@@ -4,6 +4,7 @@ import { SshFailure } from '../ssh-program/ssh-failure.ts';
 import { SshProcess } from '../ssh-program/ssh-process.ts';
 import { sshCommandLine, type SshCommandSettings } from '../ssh-program/ssh-command.ts';
 import { parseSshUrl } from '../ssh-program/ssh-target.ts';
+import { urlWithoutPassword } from '../object-url.ts';
 import type { Clock } from '../../clock/clock.ts';
 import { ServeClient, type ServeChannel, type ConnectOptions } from './serve-client.ts';
 import { ServedStorage } from './served-storage.ts';
@@ -42,7 +43,7 @@ export async function openSshStorage(
 ): Promise<ServedStorage> {
   const parsed = parseSshUrl(url);
   if (typeof parsed === 'string')
-    throw new SalvageError('usage', `Cannot use the repository "${withoutPassword(url)}": ${parsed}`, {
+    throw new SalvageError('usage', `Cannot use the repository "${urlWithoutPassword(url)}": ${parsed}`, {
       hint: 'Give ssh://user@host:port/path.',
     });
   const { target, path = '' } = parsed;
@@ -56,8 +57,4 @@ export async function openSshStorage(
         settings,
       ),
   );
-}
-
-function withoutPassword(url: string): string {
-  return url.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:…@').slice(0, 300);
 }
