@@ -10,6 +10,8 @@ import { startSshd, type TestSshd } from '../support/sshd.ts';
 
 const playbooks = join(import.meta.dirname, '../../deploy/ansible');
 const hosts = ['web-1', 'db-1'];
+/** The keeper pulls from it. */
+const pulled = 'app-1';
 
 describe('the Ansible role', needsPeers, () => {
   const cleanups: (() => void | Promise<void>)[] = [];
@@ -20,12 +22,13 @@ describe('the Ansible role', needsPeers, () => {
     const lifetime = { after: (clean: () => void | Promise<void>) => void cleanups.unshift(clean) };
     sandbox = createSandbox(lifetime);
     const doors = sandbox.path('keeper/var/lib/salvage/.ssh/authorized_keys');
-    sshd = await startSshd(lifetime, { config: `Match all\nAuthorizedKeysFile ${doors}` });
+    const pulls = sandbox.path(`${pulled}/root/.ssh/authorized_keys`);
+    sshd = await startSshd(lifetime, { config: `Match all\nAuthorizedKeysFile ${doors} ${pulls}` });
     // What a release would install: one executable.
     sandbox.write('salvage-executable', `#!/bin/sh\nexec '${salvage}' "$@"\n`, 0o755);
     await ok(`salvage keygen -q -o key.txt && salvage keygen -y key.txt > key.pub
-      for host in ${hosts.join(' ')}; do mkdir -p $host-data "$host"; echo "of $host" > "$host-data/ünï 🗝 'x'"; done
-      mkdir keeper && mkdir -p cron/keeper cron/web-1 cron/db-1`);
+      for host in ${hosts.join(' ')} ${pulled}; do mkdir -p $host-data "$host"; echo "of $host" > "$host-data/ünï 🗝 'x'"; done
+      mkdir keeper && mkdir -p cron/keeper cron/web-1 cron/db-1 cron/${pulled}`);
     writeInventory(await ok(`ssh-keyscan -t ed25519 -p ${sshd.port} ${sshd.host} | cut -d ' ' -f 2-`));
   });
   after(async () => {
@@ -50,6 +53,7 @@ describe('the Ansible role', needsPeers, () => {
           salvage_keeper_user: userInfo().username,
           salvage_cron_folder: sandbox.path('cron/{{ inventory_hostname }}'),
           salvage_environment: { HOME: '{{ salvage_root }}/root' },
+          salvage_keeper_environment: { HOME: sandbox.path('keeper/home') },
         },
         children: {
           salvage_keeper: { hosts: { keeper: machine('keeper') } },
@@ -73,6 +77,15 @@ describe('the Ansible role', needsPeers, () => {
               'web-1': machine('web-1'),
               // A keeper that removes nothing, and sees to the rest once a month.
               'db-1': { ...machine('db-1'), salvage_retention: {}, salvage_verify: { schedule: 'monthly' } },
+              [pulled]: {
+                ...machine(pulled),
+                salvage_pull: true,
+                salvage_pull_user: userInfo().username,
+                salvage_pull_arguments: [`${sandbox.folder}/${pulled}-data`, '--exclude', "*.tmp '"],
+                salvage_address: sshd.host,
+                salvage_port: sshd.port,
+                salvage_host_keys: [hostKey],
+              },
             },
           },
         },
@@ -85,7 +98,7 @@ describe('the Ansible role', needsPeers, () => {
     return sandbox.program('ansible-playbook', ['-i', sandbox.path('inventory.json'), 'site.yml', ...flags], {
       cwd: playbooks,
       env: { ANSIBLE_PIPELINING: '1', ANSIBLE_RETRY_FILES_ENABLED: '0' },
-      timeoutMs: 120_000,
+      timeoutMs: 600_000,
     });
   }
 
@@ -97,10 +110,10 @@ describe('the Ansible role', needsPeers, () => {
   }
 
   test('check mode tells what would change, and changes nothing', async () => {
-    const found = changes(await play('--check', '--diff', '--limit', 'keeper,web-1'));
-    assert.deepEqual(Object.keys(found).toSorted(), ['keeper', 'web-1']);
+    const found = changes(await play('--check', '--diff', '--limit', `keeper,web-1,${pulled}`));
+    assert.deepEqual(Object.keys(found).toSorted(), [pulled, 'keeper', 'web-1']);
     for (const count of Object.values(found)) assert.ok(count > 0);
-    for (const name of ['keeper', ...hosts, 'cron/keeper', 'cron/web-1'])
+    for (const name of ['keeper', ...hosts, pulled, 'cron/keeper', 'cron/web-1'])
       assert.deepEqual(readdirSync(sandbox.path(name)), []);
   });
 
@@ -108,8 +121,11 @@ describe('the Ansible role', needsPeers, () => {
     changes(await play());
     const trusted = sandbox.path('keeper/etc/salvage/allowed_signers');
     const signers = readFileSync(trusted, 'utf8').trimEnd().split('\n');
-    assert.deepEqual(new Set(signers.map((line) => line.split(' ')[0])), new Set(['keeper', ...hosts]));
-    assert.equal(signers.length, 3);
+    assert.deepEqual(
+      new Set(signers.map((line) => line.split(' ')[0])),
+      new Set(['keeper', pulled, ...hosts]),
+    );
+    assert.equal(signers.length, 4);
     for (const name of hosts) {
       const root = sandbox.path(name);
       // As init printed it.
@@ -123,6 +139,8 @@ describe('the Ansible role', needsPeers, () => {
     // The line of cron, as cron would have sh run it.
     const [line] = /^\S+ \* \* \* \* .*$/m.exec(sandbox.read('cron/keeper/salvage').toString()) ?? [];
     await ok(line!.split(' ').slice(6).join(' '), { XDG_STATE_HOME: sandbox.path('keeper/state') });
+    await ok(`salvage restore latest --repo keeper/srv/backups/${pulled} -i key.txt --allowed-signers ${trusted} --signer ${pulled} --target pulled
+      diff -r ${pulled}-data pulled/${sandbox.folder}/${pulled}-data`);
     await ok(`salvage restore 1 --repo keeper/srv/backups/web-1 -i key.txt --allowed-signers ${trusted} --signer web-1 --target restored
       diff -r web-1-data restored/${sandbox.folder}/web-1-data`);
   });
@@ -137,6 +155,16 @@ describe('the Ansible role', needsPeers, () => {
       .trimEnd()
       .split('\n');
     assert.equal(lines.length, 2);
+    // Nor does the keeper get anything of the host that it pulls from but a backup.
+    const reach = sandbox.path(`keeper/etc/salvage/hosts/${pulled}.ssh_config`);
+    const asked = await sandbox.program('ssh', ['-F', reach, pulled, 'id'], { stdin: '' });
+    assert.doesNotMatch(asked.stdout.toString('latin1'), /uid=/);
+    const keys = sandbox.read(`${pulled}/root/.ssh/authorized_keys`).toString().trimEnd().split('\n');
+    assert.equal(keys.length, 1);
+    assert.match(
+      keys[0]!,
+      /^command="env HOME=\S+ \S+ backup --quiet --repo stdio: .*",restrict ssh-ed25519 /,
+    );
     for (const line of lines)
       assert.match(
         line,
@@ -145,12 +173,16 @@ describe('the Ansible role', needsPeers, () => {
   });
 
   test('no machine but the restorer has anything that opens a backup', async () => {
-    const found = await sandbox.shell('grep -rl AGE-SECRET-KEY keeper web-1 db-1');
+    const found = await sandbox.shell(`grep -rl AGE-SECRET-KEY keeper web-1 db-1 ${pulled}`);
     assert.equal(found.stdout.toString(), '');
   });
 
   test('a second run changes nothing', async () => {
-    assert.deepEqual(changes(await play('--limit', 'keeper,web-1')), { keeper: 0, 'web-1': 0 });
+    assert.deepEqual(changes(await play('--limit', `keeper,web-1,${pulled}`)), {
+      keeper: 0,
+      'web-1': 0,
+      [pulled]: 0,
+    });
   });
 
   test('the example of an inventory is one', async () => {

@@ -9,7 +9,8 @@ import { systemClock } from '../../src/clock/clock.ts';
 import { openSftpStorage } from '../../src/storage/sftp/open-sftp-storage.ts';
 import { createSandbox } from '../support/cli.ts';
 import { needsPeers } from '../support/peers.ts';
-import { freePort, greetsAsSsh } from '../support/sshd.ts';
+import { freePort } from '../support/free-port.ts';
+import { greetsAsSsh } from '../support/sshd.ts';
 
 test("objects go to rclone's SFTP server and come back", needsPeers, async (t) => {
   const box = createSandbox(t);

@@ -5,11 +5,12 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
+import { freePort } from './free-port.ts';
 
 export interface GatewayUser {
   readonly name: string;
@@ -23,7 +24,7 @@ const startTries = 3;
 /** Starts one. It is to be closed. */
 export async function startCephGateway(): Promise<CephGateway> {
   for (let attempt = 1; ; attempt++) {
-    const gateway = new CephGateway(await freePorts(3));
+    const gateway = new CephGateway(await freePort(), await freePort(), await freePort());
     try {
       await gateway.start();
       return gateway;
@@ -48,8 +49,8 @@ export class CephGateway {
   #gateway: ChildProcess | undefined;
 
   /** Use `startCephGateway`. */
-  constructor([monitor, http, https]: readonly number[]) {
-    this.#ports = { monitor: monitor!, http: http!, https: https! };
+  constructor(monitor: number, http: number, https: number) {
+    this.#ports = { monitor, http, https };
     this.endpoint = `http://${host}:${http}`;
     this.tlsEndpoint = `https://${host}:${https}`;
     this.#folder = mkdtempSync(join(tmpdir(), 'salvage-ceph-'));
@@ -68,7 +69,7 @@ export class CephGateway {
     this.#run('ceph-mon', [...this.#with, '-i', 'a', '--mkfs', '--monmap', map]);
     this.#spawn('ceph-mon', [...this.#with, '-i', 'a', '-f']);
     const osd = randomUUID();
-    this.#run('ceph', [...this.#with, '--connect-timeout', '20', 'osd', 'new', osd]);
+    this.#run('ceph', [...this.#with, '--connect-timeout', '120', 'osd', 'new', osd]);
     this.#run('ceph-osd', [...this.#with, '-i', '0', '--mkfs', '--osd-uuid', osd]);
     this.#spawn('ceph-osd', [...this.#with, '-i', '0', '-f']);
     await this.startGateway();
@@ -87,7 +88,7 @@ export class CephGateway {
 
   /** A second door to the same storage, whose clock is that many days ahead. Returns its endpoint. */
   async startLater(days: number): Promise<string> {
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const program = ['radosgw', ...this.#with, '-n', 'client.later', '-f', '--rgw-frontends'];
     const child = this.#spawn('faketime', [
       '-f',
@@ -95,7 +96,7 @@ export class CephGateway {
       ...program,
       `beast endpoint=${host}:${port} tcp_nodelay=1`,
     ]);
-    await this.#awaitPort(child, port!);
+    await this.#awaitPort(child, port);
     return `http://${host}:${port}`;
   }
 
@@ -270,16 +271,4 @@ async function answers(port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, host);
-    await once(server, 'listening');
-    ports.push((server.address() as AddressInfo).port);
-  }
-  for (const server of servers) server.close();
-  return ports;
 }
