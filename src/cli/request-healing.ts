@@ -28,7 +28,7 @@ export async function requestHealing(
   const { terminal, clock, signal } = context;
   const packs = packsToHeal(troubles);
   if (packs.length === 0) {
-    terminal.info('Nothing is asked for: no pack is damaged or missing');
+    terminal.info('Nothing is asked for: no pack is damaged or missing, and only packs can be healed');
     return [];
   }
   const key = flags.signingKey === undefined ? await ownKey(context) : resolve(flags.signingKey);

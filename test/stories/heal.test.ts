@@ -137,3 +137,32 @@ test('a request is carried by hand where an auditor may not write, and nothing i
   ]);
   assert.equal(newest.code, 0, newest.stderr);
 });
+
+test('what no host can make good is told as that, and comes back from a copy', async (t) => {
+  const box = await prepare(t);
+  await box.shell(`salvage copy -q r copy --allowed-signers allowed
+    rm r/index/*.age r/snapshots/00000001-*/root.age`);
+  const found = await verify(box, '--request-healing');
+  assert.equal(found.code, 13);
+  assert.match(found.stderr, /1 index object damaged or missing: no host can make that good, and nothing/);
+  assert.match(
+    found.stderr,
+    /Of 1 snapshot the own files are damaged or missing: .*another copy .* has them/,
+  );
+  assert.match(found.stderr, /only packs can be healed/);
+  assert.match(found.stderr, /"salvage copy --repair" brings back from another copy/);
+
+  await box.shell('rm -r "$XDG_CACHE_HOME"/salvage');
+  const backup = await box.salvage(['backup', '--repo', 'r', 'data']);
+  assert.equal(backup.code, 0, backup.stderr);
+  assert.match(
+    backup.stderr,
+    /index\/\S+: it is missing; what no other index object lists is stored once more/,
+  );
+  const newest = await box.salvage(['restore', 'latest', '--repo', 'r', '-i', 'id', '--target', 'new']);
+  assert.equal(newest.code, 0, newest.stderr);
+
+  const repaired = await box.salvage(['copy', '--repair', 'copy', 'r', '--allowed-signers', 'allowed']);
+  assert.equal(repaired.code, 0, repaired.stderr);
+  assert.equal((await verify(box, '--read-data')).code, 0);
+});

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
+import { countBeyondHealing, packsToHeal } from '../../operation/verify/damage-reach.ts';
 import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
 import { formatSize } from '../../ui/size.ts';
@@ -190,6 +191,16 @@ function report(result: VerifyResult, { terminal }: CliContext): void {
     terminal.info(
       `The newest snapshot, ${head.snapshot}, needs nothing of what is damaged. These do: ${listSome(damagedSnapshots)}`,
     );
+  const { indexes, snapshots: hurt } = countBeyondHealing(troubles);
+  if (indexes > 0)
+    terminal.info(
+      `${count(indexes, 'index object')} damaged or missing: no host can make that good, and nothing that is restored needs it. A host that loses its cache stores anew what only that lists`,
+    );
+  if (hurt > 0)
+    terminal.info(
+      `Of ${count(hurt, 'snapshot')} the own files are damaged or missing: no host can make that good, but another copy of the repository has them`,
+      'salvage copy --repair COPY THIS-REPOSITORY, after removing what is changed',
+    );
   if (troubles.length === 0 && head) terminal.info(`Clean. The newest snapshot is ${head.snapshot}`);
   else if (troubles.length === 0) terminal.info('Clean: there are no snapshots yet');
 }
@@ -206,7 +217,7 @@ function found(troubles: readonly Trouble[]): SalvageError {
     {
       hint: onlyUnreadable
         ? 'Verify again when storage answers.'
-        : 'What can still be restored is restored by "salvage restore"; "salvage verify --request-healing" asks the host to store anew what it still has.',
+        : `What can still be restored is restored by "salvage restore"; ${packsToHeal(troubles).length > 0 ? '"salvage verify --request-healing" asks the host to store anew what it still has of packs' : '"salvage copy --repair" brings back from another copy what is damaged here'}.`,
     },
   );
 }

@@ -243,7 +243,7 @@ async function readIndexes(
       } catch (error) {
         // It only costs that its blobs are stored once more.
         if (!isDistrusted(error)) throw error;
-        observer.onNotice(error.message);
+        observer.onNotice(`${error.message}; what no other index object lists is stored once more`);
       }
     }
   }

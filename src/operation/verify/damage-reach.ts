@@ -22,6 +22,27 @@ export function packsToHeal(troubles: readonly Trouble[]): PackId[] {
   return [...packs];
 }
 
+/** What no host can store anew: it has neither the keys nor the bytes. Only a copy of the repository has them. */
+export interface BeyondHealing {
+  /** No snapshot is less without them: a host reads them when it has lost its cache, and a restorer to find what was healed. */
+  readonly indexes: number;
+  /** Snapshots of whose own files, `root.age` among them, something is damaged or missing. */
+  readonly snapshots: number;
+}
+
+export function countBeyondHealing(troubles: readonly Trouble[]): BeyondHealing {
+  const indexes = new Set<string>();
+  const snapshots = new Set<string>();
+  for (const name of damagedObjects(troubles)) {
+    const role = roleOf(name);
+    if (role?.kind === 'index') indexes.add(role.id);
+    if (role?.kind === 'snapshot') snapshots.add(role.id);
+  }
+  for (const { kind, snapshot } of troubles)
+    if (kind === 'damaged-snapshot' && snapshot !== undefined) snapshots.add(snapshot);
+  return { indexes: indexes.size, snapshots: snapshots.size };
+}
+
 /** Which of the snapshots need something that is damaged. */
 export function damagedSnapshots(
   signed: readonly SignedSnapshot[],
