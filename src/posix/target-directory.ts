@@ -1,18 +1,19 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { SalvageError } from '../errors/salvage-error.ts';
-import { DirectoryCache } from './directory-cache.ts';
 import type { OpenDirectory } from './directory-cache.ts';
 import type { FileEntry, FileType } from './file-entry.ts';
-import { FileStatus, readStatus } from './file-status.ts';
+import { momentToCome } from './file-system-moment.ts';
+import { FileStatus } from './file-status.ts';
 import { dataExtents } from './holes.ts';
 import { InodeSet } from './inode-set.ts';
 import { NameBuffer } from './name-buffer.ts';
 import { allocate, at, cString, errno, flag, lastError, systemCalls } from './system-calls.ts';
 import { SystemCallError, stateOf } from './system-call-error.ts';
+import { TargetDirectories } from './target-directories.ts';
 import { TargetFile } from './target-file.ts';
 import type { FileKeeper, SuspendedFile } from './target-file.ts';
-import { TargetMetadata, givesAcl } from './target-metadata.ts';
+import { TargetMetadata } from './target-metadata.ts';
 import { checkTargetPath, showPath } from './target-path.ts';
 import type { TargetProblem } from './target-problem.ts';
 import { writeFully } from './write-fully.ts';
@@ -50,25 +51,10 @@ export interface TargetOptions {
   readonly madeSinceNs?: bigint;
 }
 
-interface Pending {
-  /** latin1. */
-  readonly path: string;
-  /** What the directory is to become; without it, it only gets back the time it had when we came to it again. */
-  readonly entry: FileEntry | undefined;
-  readonly mtimeNs: bigint;
-}
-
-/** The clocks of local file systems tick every 1 to 10 ms. */
-const longestTickMs = 20;
-const openDirectories = 256;
-const directoryFlags = flag.readOnly | flag.directory | flag.noFollow | flag.closeOnExec;
 const createFlags = flag.writeOnly | flag.create | flag.exclusive | flag.noFollow | flag.closeOnExec;
 const pathFlags = flag.path | flag.noFollow | flag.closeOnExec;
 /** The mode of a file until it is complete. A sticky bit means nothing on a file: nobody else's looks like this. */
 const unfinishedMode = 0o1600;
-/** How far up to look for a directory that is open already. */
-const ancestorsTried = 64;
-
 const nodeTypes: Partial<Record<FileType, number>> = {
   fifo: 0o010000,
   socket: 0o140000,
@@ -94,20 +80,16 @@ export class TargetDirectory {
   readonly #calls = systemCalls();
   readonly #options: TargetOptions;
   readonly #metadata: TargetMetadata;
-  readonly #root: OpenDirectory;
-  readonly #directories = new DirectoryCache(openDirectories);
+  readonly #directories: TargetDirectories;
   readonly #name = new NameBuffer();
   readonly #otherName = new NameBuffer();
   readonly #status = new FileStatus();
-  readonly #directoryStatus = new FileStatus();
-  readonly #pending: Pending[] = [];
   readonly #kept = new InodeSet();
   /** When this run began, by the clock of the target's file system. */
   readonly madeSinceNs: bigint;
 
-  private constructor(root: OpenDirectory, options: TargetOptions) {
+  private constructor(root: number, options: TargetOptions) {
     const isRoot = process.geteuid?.() === 0;
-    this.#root = root;
     this.#options = options;
     this.#metadata = new TargetMetadata({
       owners: options.owners ?? isRoot,
@@ -115,7 +97,13 @@ export class TargetDirectory {
       keepSetIds: options.keepSetIds ?? isRoot,
       onProblem: options.onProblem,
     });
-    this.madeSinceNs = options.madeSinceNs ?? this.#startOfRun();
+    this.madeSinceNs = options.madeSinceNs ?? momentToCome(root);
+    this.#directories = new TargetDirectories(root, {
+      metadata: this.#metadata,
+      settle: options.settle ?? 'as-left',
+      madeSinceNs: this.madeSinceNs,
+      onProblem: options.onProblem,
+    });
   }
 
   /** Opens the directory to write below, which is made if it does not exist. Throws SalvageError 'failed'. */
@@ -127,7 +115,7 @@ export class TargetDirectory {
       const flags = flag.readOnly | flag.directory | flag.closeOnExec;
       const fd = systemCalls().openat(at.currentDirectory, address, flags, 0);
       if (fd < 0) throw lastError('openat');
-      return new TargetDirectory(describeDirectory(fd, '', readStatus(fd, new FileStatus())), options);
+      return new TargetDirectory(fd, options);
     } catch (cause) {
       if (cause instanceof SalvageError) throw cause;
       throw new SalvageError('failed', `Cannot restore into "${path.toString()}": ${stateOf(cause)}`, {
@@ -142,7 +130,7 @@ export class TargetDirectory {
    */
   makeDirectory(entry: FileEntry): Outcome {
     if (isTop(entry)) {
-      this.#await('', entry);
+      this.#directories.await('', entry);
       return 'kept';
     }
     const directory = this.#place(entry.path);
@@ -153,7 +141,7 @@ export class TargetDirectory {
       outcome = this.#takeDirectory(entry, directory);
     }
     const isOurs = outcome !== 'kept' || this.#isMadeByUs(this.#status);
-    if (isOurs || this.#options.overwrite !== 'never') this.#await(latin1(entry.path), entry);
+    if (isOurs || this.#options.overwrite !== 'never') this.#directories.await(latin1(entry.path), entry);
     return outcome;
   }
 
@@ -162,11 +150,8 @@ export class TargetDirectory {
    * attributes, mode and time when an entry outside it comes, or at `close`.
    */
   settleDirectory(entry: FileEntry): void {
-    if (isTop(entry)) this.#pending.push({ path: '', entry, mtimeNs: 0n });
-    else {
-      this.#place(entry.path);
-      this.#pending.push({ path: latin1(entry.path), entry, mtimeNs: 0n });
-    }
+    if (!isTop(entry)) this.#place(entry.path);
+    this.#directories.settleLater(isTop(entry) ? '' : latin1(entry.path), entry);
   }
 
   /** Makes a file with its whole content, holes included in `content` but not written. */
@@ -243,9 +228,7 @@ export class TargetDirectory {
 
   /** Settles the directories that wait for it and closes everything. */
   close(): void {
-    while (this.#pending.length > 0) this.#settle(this.#pending.pop()!);
-    this.#directories.clear();
-    this.#calls.close(this.#root.fd);
+    this.#directories.close();
   }
 
   // ---- Directories
@@ -254,63 +237,10 @@ export class TargetDirectory {
   #place(path: Buffer): OpenDirectory {
     const slash = checkTargetPath(path);
     const parent = slash < 0 ? '' : path.toString('latin1', 0, slash);
-    while (this.#pending.length > 0 && !contains(this.#pending.at(-1)!.path, parent))
-      this.#settle(this.#pending.pop()!);
-    const directory = this.#directory(parent, true);
+    this.#directories.leaveFor(parent);
+    const directory = this.#directories.open(parent, true);
     this.#name.bytes(path, slash + 1, path.length);
     return directory;
-  }
-
-  #directory(path: string, toWrite: boolean): OpenDirectory {
-    if (path === '') return this.#root;
-    const known = this.#directories.get(path);
-    if (known) return known;
-    let directory = this.#root;
-    let cut = path.lastIndexOf('/');
-    for (let tried = 0; cut > 0 && tried < ancestorsTried; tried++, cut = path.lastIndexOf('/', cut - 1)) {
-      const ancestor = this.#directories.get(path.slice(0, cut));
-      if (!ancestor) continue;
-      directory = ancestor;
-      break;
-    }
-    let start = directory === this.#root ? 0 : directory.path.length + 1;
-    while (start < path.length) {
-      const slash = path.indexOf('/', start);
-      const end = slash < 0 ? path.length : slash;
-      directory = this.#openBelow(directory, path.slice(start, end), path.slice(0, end), toWrite);
-      start = end + 1;
-    }
-    return directory;
-  }
-
-  #openBelow(parent: OpenDirectory, name: string, path: string, toWrite: boolean): OpenDirectory {
-    const address = this.#otherName.latin1(name);
-    let fd = this.#calls.openat(parent.fd, address, directoryFlags, 0);
-    let isNew = false;
-    if (fd < 0 && toWrite && this.#calls.errno() === errno.ENOENT) {
-      isNew = this.#calls.mkdirat(parent.fd, address, 0o777) === 0;
-      fd = this.#calls.openat(parent.fd, address, directoryFlags, 0);
-    }
-    if (fd < 0) {
-      const cause = lastError('openat');
-      const isOther = cause.code === 'ENOTDIR' || cause.code === 'ELOOP';
-      const state = isOther ? 'something that is not a directory is in its place' : stateOf(cause);
-      const shown = showPath(Buffer.from(path, 'latin1'));
-      throw new SalvageError('failed', `Cannot write into the directory "${shown}": ${state}`, { cause });
-    }
-    const directory = describeDirectory(fd, path, readStatus(fd, this.#directoryStatus));
-    this.#directories.add(directory);
-    if (toWrite && !isNew && this.#options.settle !== 'by-caller') this.#noteReturn(path);
-    return directory;
-  }
-
-  // Into a directory that was settled already, because entries do not come in walk order: it gets its time back.
-  #noteReturn(path: string): void {
-    const status = this.#directoryStatus;
-    if (status.ctimeNs < this.madeSinceNs || this.#pending.some((pending) => pending.path === path)) return;
-    const after = this.#pending.findIndex((pending) => pending.path.length > path.length);
-    const pending = { path, entry: undefined, mtimeNs: status.mtimeNs };
-    this.#pending.splice(after < 0 ? this.#pending.length : after, 0, pending);
   }
 
   // Something has the directory's name already.
@@ -339,23 +269,6 @@ export class TargetDirectory {
     if (fd < 0) return;
     this.#calls.chmod(cString(`/proc/self/fd/${fd}`), mode | 0o700);
     this.#calls.close(fd);
-  }
-
-  #await(path: string, entry: FileEntry): void {
-    if (this.#options.settle !== 'by-caller') this.#pending.push({ path, entry, mtimeNs: 0n });
-  }
-
-  #settle({ path, entry, mtimeNs }: Pending): void {
-    try {
-      const { fd } = this.#directory(path, false);
-      if (entry) this.#metadata.applyToExisting(fd, entry);
-      else this.#metadata.setTime(fd, mtimeNs);
-    } catch (cause) {
-      const shown = Buffer.from(path, 'latin1');
-      this.#options.onProblem({ path: shown, what: 'owner, mode and time', message: stateOf(cause), cause });
-    }
-    // So that whoever comes again opens it again, and is noticed.
-    this.#directories.remove(path);
   }
 
   // ---- Files
@@ -500,7 +413,7 @@ export class TargetDirectory {
   // The object itself, held by a descriptor: what is linked is what was checked.
   #openLinkTarget(entry: FileEntry, target: Buffer): number {
     const slash = checkTargetPath(target);
-    const parent = this.#directory(slash < 0 ? '' : target.toString('latin1', 0, slash), false);
+    const parent = this.#directories.open(slash < 0 ? '' : target.toString('latin1', 0, slash), false);
     const fd = this.#calls.openat(
       parent.fd,
       this.#otherName.bytes(target, slash + 1, target.length),
@@ -620,41 +533,6 @@ export class TargetDirectory {
   #isMadeByUs(status: FileStatus): boolean {
     return status.birthTimeNs >= this.madeSinceNs;
   }
-
-  // A moment by the clock of the target's file system, which is coarse and may be another machine's, and later than
-  // whatever is there: what was made in the same tick as the run's beginning must not pass for ours.
-  #startOfRun(): bigint {
-    const before = this.#now();
-    for (let waited = 0; waited < longestTickMs; waited++) {
-      const now = this.#now();
-      if (now > before) return now;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-    return before + 1n;
-  }
-
-  #now(): bigint {
-    const { openat, close, unlinkat } = this.#calls;
-    const here = this.#otherName.latin1('.');
-    const flags = flag.temporaryFile | flag.writeOnly | flag.closeOnExec;
-    let fd = openat(this.#root.fd, here, flags, 0o600);
-    if (fd < 0) {
-      const name = this.#otherName.latin1('.salvage-partial-start');
-      unlinkat(this.#root.fd, name, 0);
-      fd = openat(this.#root.fd, name, createFlags, 0o600);
-      if (fd < 0) throw lastError('openat');
-      unlinkat(this.#root.fd, name, 0);
-    }
-    try {
-      return readStatus(fd, this.#status).birthTimeNs;
-    } finally {
-      close(fd);
-    }
-  }
-}
-
-function describeDirectory(fd: number, path: string, status: FileStatus): OpenDirectory {
-  return { fd, path, gid: status.gid, givesAcl: givesAcl(fd) };
 }
 
 function isTop(entry: FileEntry): boolean {
@@ -663,13 +541,6 @@ function isTop(entry: FileEntry): boolean {
 
 function latin1(path: Buffer): string {
   return path.toString('latin1');
-}
-
-/** True if `path` is the directory or below it. */
-function contains(directory: string, path: string): boolean {
-  if (directory === '') return true;
-  if (!path.startsWith(directory)) return false;
-  return path.length === directory.length || path.charCodeAt(directory.length) === 0x2f;
 }
 
 function isUnfinished(status: FileStatus): boolean {
