@@ -7,10 +7,10 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.ts';
 import type { StagedObject, StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
+import { writeAllParts } from '../write-all-parts.ts';
 
 /** Unfinished uploads; no object name begins with a dot. */
 const incomingFolder = '.incoming';
-const partsPerWrite = 1024;
 
 /**
  * Objects as files below a folder. An object is written to a file of its own in `.incoming`, synced, and then linked to
@@ -284,28 +284,6 @@ export class LocalStorage implements Storage {
         // A folder that fails as a whole says so object by object: a bad block is the object's alone.
         { cause, details: { object: name } },
       );
-    }
-  }
-}
-
-async function writeAllParts(
-  file: FileHandle,
-  parts: readonly Uint8Array[],
-  signal?: AbortSignal,
-): Promise<void> {
-  for (let start = 0; start < parts.length; start += partsPerWrite) {
-    signal?.throwIfAborted();
-    let rest = parts.slice(start, start + partsPerWrite);
-    let left = rest.reduce((sum, part) => sum + part.length, 0);
-    while (left > 0) {
-      let { bytesWritten } = await file.writev(rest);
-      if (bytesWritten === 0) throw new Error('the file system takes no more bytes');
-      left -= bytesWritten;
-      if (left === 0) break;
-      let whole = 0;
-      while (bytesWritten >= rest[whole]!.length) bytesWritten -= rest[whole++]!.length;
-      rest = rest.slice(whole);
-      rest[0] = rest[0]!.subarray(bytesWritten);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toHex } from '../../bytes/bytes.ts';
 import type { Clock } from '../../clock/clock.ts';
@@ -8,6 +8,7 @@ import { checkListPrefix, checkObjectName, isObjectName } from '../object-name.t
 import { RequestSlots } from '../request-slots.ts';
 import { stagedParts, type StagedObject, type StageSpec } from '../staged-object.ts';
 import type { ByteRange, CreateResult, ObjectStat, Storage, StorageCapabilities } from '../storage.ts';
+import { writeAllParts } from '../write-all-parts.ts';
 import { findTransient } from '../transient-error.ts';
 import { RcloneClient } from './rclone-client.ts';
 import { isAbsence, RcloneFailure } from './rclone-failure.ts';
@@ -27,7 +28,6 @@ const incomingFolder = '.incoming';
 const slots = 8;
 /** How many folders are asked for ahead of the one that is read. */
 const foldersAhead = slots - 1;
-const partsPerWrite = 1024;
 
 interface Entry {
   /** Ends in a slash if it is a folder. */
@@ -356,29 +356,17 @@ function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/** Returns the size. */
 async function writeFile(
   path: string,
   parts: readonly Uint8Array[],
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  const file: FileHandle = await open(path, 'wx', 0o600);
-  let sizeBytes = 0;
+  const file = await open(path, 'wx', 0o600);
   try {
-    for (let start = 0; start < parts.length; start += partsPerWrite) {
-      signal?.throwIfAborted();
-      let rest = parts.slice(start, start + partsPerWrite).filter(({ length }) => length > 0);
-      while (rest.length > 0) {
-        let { bytesWritten } = await file.writev(rest);
-        sizeBytes += bytesWritten;
-        let whole = 0;
-        while (whole < rest.length && bytesWritten >= rest[whole]!.length)
-          bytesWritten -= rest[whole++]!.length;
-        rest = rest.slice(whole);
-        if (bytesWritten > 0) rest[0] = rest[0]!.subarray(bytesWritten);
-      }
-    }
+    await writeAllParts(file, parts, signal);
   } finally {
     await file.close();
   }
-  return sizeBytes;
+  return parts.reduce((sum, part) => sum + part.length, 0);
 }
