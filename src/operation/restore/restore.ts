@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { opendirSync } from 'node:fs';
 import { TargetDirectory, type Overwrite } from '../../posix/target-directory.ts';
 import type { FileEntry } from '../../posix/file-entry.ts';
 import type { Storage } from '../../storage/storage.ts';
@@ -121,7 +121,7 @@ class RestoreRun {
       selection,
       check,
       keepsDirectories: overwrite === 'never',
-      isTargetEmpty: readdirSync(target).length === 0,
+      isTargetEmpty: isEmpty(target),
     });
     this.#packs = new PackDispatcher({
       ...shares,
@@ -245,4 +245,9 @@ class RestoreRun {
       if (!this.#report.isLost(path)) this.#report.loseBecause(path, file);
     }
   }
+}
+
+function isEmpty(folder: string): boolean {
+  using entries = opendirSync(folder);
+  return entries.readSync() === null;
 }
