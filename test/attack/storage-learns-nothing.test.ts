@@ -35,7 +35,8 @@ test('content, names, paths, host, tags and recipients are nowhere in what is st
     salvage backup -q --repo repo --command 'echo ${content}' --as ${stream}
     salvage forget --repo repo --allowed-signers allowed --keep-last 1 --max-remove 100%
     salvage backup -q --repo repo ${folder}
-    salvage prune --repo repo`);
+    salvage prune --repo repo
+    salvage host rotate-signing-key --repo repo`);
   const recipient = box.read('key.pub').toString().trim();
   const indexKey = /AGE-SECRET-KEY-1[A-Z0-9]+/.exec(
     (await box.shell('cat "$XDG_CONFIG_HOME"/salvage/repositories/*.json')).stdout.toString(),
@@ -46,7 +47,11 @@ test('content, names, paths, host, tags and recipients are nowhere in what is st
   let isPublic = false;
   for (const name of stored) {
     const bytes = readFileSync(name).toString('latin1');
-    for (const secret of [...secrets, recipient, indexKey, box.folder])
+    // Who hands over to another key says so by name, for verifiers to find.
+    const isHandover = name.startsWith(box.path('repo', 'handover'));
+    assert.equal(bytes.includes(host), isHandover && name.endsWith('.json'), name);
+    const unknown = secrets.filter((secret) => !isHandover || secret !== host);
+    for (const secret of [...unknown, recipient, indexKey, box.folder])
       assert.ok(
         !bytes.includes(secret) && !name.slice(box.folder.length).includes(secret),
         `${secret} in ${name}`,
