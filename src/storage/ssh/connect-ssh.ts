@@ -6,7 +6,8 @@ import { sshCommandLine, type SshCommandSettings } from '../ssh-program/ssh-comm
 import { parseSshUrl } from '../ssh-program/ssh-target.ts';
 import { urlWithoutPassword } from '../object-url.ts';
 import type { Clock } from '../../clock/clock.ts';
-import { ServeClient, type ServeChannel, type ConnectOptions } from './serve-client.ts';
+import type { ServeChannel } from './serve-channel.ts';
+import { ServeClient, type ConnectOptions } from './serve-client.ts';
 import { ServedStorage } from './served-storage.ts';
 
 /** How long ssh may take to say why it has ended. */

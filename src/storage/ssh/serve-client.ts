@@ -1,14 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Readable, Writable } from 'node:stream';
-import {
-  FrameDecoder,
-  largestPartBytes,
-  ProtocolViolation,
-  replyLimits,
-  replyTypes,
-  requestTypes,
-  type Frame,
-} from '../serve/frame.ts';
+import { largestPartBytes, replyTypes, requestTypes, type Frame } from '../serve/frame.ts';
 import { FrameOutput } from '../serve/frame-output.ts';
 import {
   decodeError,
@@ -18,7 +9,6 @@ import {
   encodeEnd,
   encodeName,
   encodeRead,
-  Refusal,
   type ReadRequest,
   type Welcome,
 } from '../serve/messages.ts';
@@ -26,19 +16,10 @@ import { isObjectName } from '../object-name.ts';
 import type { CreateResult, ObjectStat } from '../storage.ts';
 import { TransientError } from '../transient-error.ts';
 import { RequestSlots } from '../request-slots.ts';
-
-/** Two streams of bytes to a server, whatever carries them. */
-export interface ServeChannel {
-  /** From the server. */
-  readonly input: Readable;
-  /** To the server. */
-  readonly output: Writable;
-  /** Why there are no more bytes from the server, when they have ended: an error for the requests that are under way. */
-  explainEnd(): Promise<Error>;
-  /** Called when the server has shown that it is one. */
-  onConnected(): void;
-  close(): Promise<void>;
-}
+import { ReplyReader } from './reply-reader.ts';
+import { Ask, confused, type AskKind, type Pending } from './serve-ask.ts';
+import type { ServeChannel } from './serve-channel.ts';
+import { untilOver } from './until-over.ts';
 
 export interface ServeClientTimeouts {
   /** How often a connection that is quiet is tried, in milliseconds. */
@@ -47,7 +28,7 @@ export interface ServeClientTimeouts {
   readonly deadMs: number;
 }
 
-const usualClientTimeouts: ServeClientTimeouts = { pingMs: 30_000, deadMs: 180_000 };
+const usualTimeouts: ServeClientTimeouts = { pingMs: 30_000, deadMs: 180_000 };
 
 export interface ConnectOptions {
   readonly timeouts?: ServeClientTimeouts | undefined;
@@ -59,72 +40,6 @@ export interface ConnectOptions {
 const undoMs = 2000;
 /** More than this at a time brings nothing. */
 const mostRequests = 64;
-
-/** The server answers in a way that no server of salvage does. */
-function confused(what: string): ProtocolViolation {
-  return new ProtocolViolation(`the server ${what}`);
-}
-
-/** What frames are handed to. */
-interface Pending {
-  readonly isBody: boolean;
-  /** Takes a frame. True if it was the last one. @throws ProtocolViolation */
-  take(frame: Frame): boolean;
-  fail(error: Error): void;
-}
-
-interface AskKind {
-  readonly isBody?: boolean;
-  /** Takes the parts of the answer; without it there are none. @throws ProtocolViolation */
-  readonly onPart?: (frame: Frame) => void;
-}
-
-/** A request that is under way. */
-class Ask implements Pending {
-  readonly id: number;
-  readonly isBody: boolean;
-  /** Its last frame. @throws Refusal, or why the connection has ended */
-  readonly reply: Promise<Frame>;
-  /** True when `reply` is there. */
-  last = false;
-  /** Called then. */
-  onLast: () => void = () => {};
-  readonly #onPart: AskKind['onPart'];
-  readonly #resolve: (frame: Frame) => void;
-  readonly #reject: (error: Error) => void;
-
-  constructor(id: number, { isBody = false, onPart }: AskKind) {
-    this.id = id;
-    this.isBody = isBody;
-    this.#onPart = onPart;
-    const { promise, resolve, reject } = Promise.withResolvers<Frame>();
-    this.reply = promise;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    // Whoever waits for it hears of it; nobody may be waiting yet.
-    promise.catch(() => {});
-  }
-
-  take(frame: Frame): boolean {
-    const { type } = frame;
-    if (type === replyTypes.part || type === replyTypes.page) {
-      if (!this.#onPart) throw confused('sends bytes nobody asked for');
-      this.#onPart(frame);
-      return false;
-    }
-    this.last = true;
-    if (type === replyTypes.error) this.#reject(decodeError(frame.payload));
-    else this.#resolve(frame);
-    this.onLast();
-    return true;
-  }
-
-  fail(error: Error): void {
-    this.last = true;
-    this.#reject(error);
-    this.onLast();
-  }
-}
 
 /**
  * The client of one connection (docs/design/serve-protocol.md). Requests overlap; what the server refuses is thrown as a
@@ -148,7 +63,7 @@ export class ServeClient {
   static async connect(
     channel: ServeChannel,
     path: string,
-    { timeouts = usualClientTimeouts, signal }: ConnectOptions = {},
+    { timeouts = usualTimeouts, signal }: ConnectOptions = {},
   ): Promise<ServeClient> {
     const pending = new Map<number, Pending>();
     const greeting = Promise.withResolvers<Welcome>();
@@ -428,83 +343,5 @@ export class ServeClient {
     const error = confused(what);
     this.#channel.input.destroy(error);
     return error;
-  }
-}
-
-/** The parts, as long as somebody wants them: the next one may never come. Throws the signal's reason. */
-async function* untilOver(
-  body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  asked: Ask,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  const parts = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
-  let isAtEnd = false;
-  try {
-    while (!asked.last) {
-      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Uint8Array> | undefined>();
-      const stop = (): void => reject(signal!.reason as Error);
-      asked.onLast = () => resolve(undefined);
-      signal?.addEventListener('abort', stop, { once: true });
-      Promise.resolve(parts.next()).then(resolve, reject);
-      const next = await promise.finally(() => signal?.removeEventListener('abort', stop));
-      isAtEnd = next?.done === true;
-      if (!next || next.done) return;
-      yield next.value;
-    }
-  } finally {
-    // Not waited for: it may hang for the same reason.
-    if (!isAtEnd) void Promise.resolve(parts.return?.()).catch(() => {});
-  }
-}
-
-/** Hands the server's frames to the requests they belong to. */
-class ReplyReader {
-  readonly #channel: ServeChannel;
-  readonly #pending: Map<number, Pending>;
-  onSign: () => void = () => {};
-  /** A request has had its last frame. */
-  onLast: (isBody: boolean) => void = () => {};
-
-  constructor(channel: ServeChannel, pending: Map<number, Pending>) {
-    this.#channel = channel;
-    this.#pending = pending;
-  }
-
-  /** Until the connection ends; resolves with the reason, of which all requests have been told. */
-  async run(): Promise<Error> {
-    const reason = (await this.#read()) ?? (await this.#channel.explainEnd());
-    for (const [id, pending] of this.#pending) {
-      this.#pending.delete(id);
-      pending.fail(reason);
-      if (id !== 0) this.onLast(pending.isBody);
-    }
-    void this.#channel.close();
-    return reason;
-  }
-
-  /** The reason, if it is one of ours. */
-  async #read(): Promise<Error | undefined> {
-    const decoder = new FrameDecoder(replyLimits);
-    try {
-      for await (const chunk of this.#channel.input) {
-        this.onSign();
-        for (const frame of decoder.push(chunk as Uint8Array)) this.#take(frame);
-      }
-      return undefined;
-    } catch (error) {
-      return 'code' in (error as Error) && !(error instanceof Refusal) ? undefined : (error as Error);
-    }
-  }
-
-  #take(frame: Frame): void {
-    if (frame.type === replyTypes.pong) return;
-    const pending = this.#pending.get(frame.request);
-    if (!pending) {
-      if (frame.request === 0 && frame.type === replyTypes.error) throw decodeError(frame.payload);
-      throw confused('answers what nobody has asked');
-    }
-    if (!pending.take(frame)) return;
-    this.#pending.delete(frame.request);
-    if (frame.request !== 0) this.onLast(pending.isBody);
   }
 }
