@@ -220,3 +220,25 @@ test('whatever a file holds, it is either right or the user is told', (t) => {
     { numRuns: 300 },
   );
 });
+
+test('how many steps go side by side, and hosts that are none', (t) => {
+  const path = write(t, `concurrency = 8\ninclude = ["hosts/*.toml"]\n`, {
+    'hosts/a.toml': `${repository}[jobs.a]\npull = "root@a"\nmax-time = "12h"\n`,
+  });
+  assert.equal(Configuration.load(path, {}).settings.concurrency, 8);
+  assert.equal(Configuration.load(write(t, repository), {}).settings.concurrency, 1);
+  assert.equal(
+    excerpt(write(t, `concurrency = 0\n${repository}`)),
+    `salvage.toml:1:1: "concurrency" must be a whole number from 1 to 256
+  1 | concurrency = 0
+    | ^^^^^^^^^^^`,
+  );
+  assert.match(
+    excerpt(write(t, `${repository}[jobs.a]\npull = "root@a/etc"\nmax-time = "12h"\n`)),
+    /^salvage\.toml:4:1: "pull" names no host: a path follows the host$/m,
+  );
+  assert.match(
+    excerpt(write(t, `${repository}[jobs.a]\npaths = ["/etc"]\nmax-time = "12h"\n`)),
+    /^salvage\.toml:5:1: "max-time" does not go with "paths"$/m,
+  );
+});

@@ -175,3 +175,29 @@ test('no progress line on a pipe, with -q, --json or --no-progress; the counts a
     assert.deepEqual([progress.bytes, progress.files], [5, 1]);
   }
 });
+
+test('several things side by side: a name in front of each line, one progress line for all', () => {
+  const output = fakeOutput(true);
+  const clock = new FakeClock();
+  const terminal = new Terminal(output, clock, { NO_COLOR: '1' });
+  const whole = terminal.startProgress('running');
+  const [first, second] = [terminal.named('pull:web-1'), terminal.named('pull:web-2')];
+  const heard: string[] = [];
+  first.listen((level, message) => void heard.push(`${level} ${message}`));
+  const part = first.startProgress('pulling');
+  clock.ms = 1000;
+  part.advance(2048, 1);
+  assert.equal(part.isShown, false);
+  assert.match(output.written.at(-1)!, /^\rrunning 2\.00 KiB, 1 files/);
+  first.warning('slow', 'wait');
+  second.info('done');
+  // The line of progress goes away before a message comes.
+  assert.deepEqual(output.written.slice(1), [
+    '\r\x1b[K',
+    'pull:web-1: warning: slow\n',
+    'pull:web-1: hint: wait\n',
+    'pull:web-2: done\n',
+  ]);
+  assert.deepEqual(heard, ['warning slow']);
+  whole.end();
+});

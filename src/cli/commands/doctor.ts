@@ -197,7 +197,7 @@ function readConfiguration(
 function keyCheck({ path, role, kind, strength, passphrase, problems }: CheckedKey): MachineCheck {
   const [problem] = problems;
   const kept = passphrase === undefined ? '' : `, passphrase: ${passphrase}`;
-  const about = `${role}: ${[kind, strength].filter((text) => text !== '').join(', ')}${kept}`;
+  const about = `${role}: ${strength.startsWith(kind) ? strength : [kind, strength].filter((text) => text !== '').join(', ')}${kept}`;
   if (problem === undefined) return { check: 'key', subject: path, state: 'ok', message: about };
   const isWrong = kind === 'unusable' || problem.includes('chmod');
   return { check: 'key', subject: path, state: isWrong ? 'bad' : 'warn', message: about, mend: problem };

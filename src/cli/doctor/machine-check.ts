@@ -45,7 +45,11 @@ export function formatChecks(checks: readonly MachineCheck[], columns: number): 
       const lines = wrap(text, columns - indent.length);
       const head = `${state.padEnd('missing'.length)}${gap}${check.padEnd(nameWidth)}${gap}`;
       const first = `${head}${lines.join(`\n${indent}`)}\n`;
-      return mend === undefined ? first : `${first}${indent}mend: ${escapeForTerminal(mend)}\n`;
+      if (mend === undefined) return first;
+      const shown = escapeForTerminal(`mend: ${mend}`);
+      // A command stays whole, to be copied; a sentence need not.
+      const isSentence = /^[A-Z]/.test(mend);
+      return `${first}${indent}${isSentence ? wrap(shown, columns - indent.length).join(`\n${indent}`) : shown}\n`;
     })
     .join('');
 }
