@@ -115,7 +115,11 @@ test('answers that do not fit the question', async () => {
       (storage) => storage.stat('packs/a'),
       (storage) => storage.remove('packs/a'),
       (storage) => storage.create('packs/a', [Buffer.alloc(1000)]),
-      (storage) => storage.settle(),
+      async (storage) => {
+        // Else there is nothing to settle.
+        await storage.remove('packs/a').catch(() => {});
+        await storage.settle();
+      },
       listAll,
     ];
     for (const ask of asks) {
@@ -151,6 +155,24 @@ test('a whole object that never ends is given up at the size of the largest', as
       : undefined,
   );
   await assert.rejects(storage.read('packs/a'), isFailure);
+  await storage.close();
+});
+
+test('a server that answers pings is not given up, however long it needs for an answer', async () => {
+  const timeouts = { pingMs: 10, deadMs: 1000 };
+  let pings = 0;
+  let asked = 0;
+  const slow = ({ type, request }: Frame): Buffer => {
+    if (type !== requestTypes.ping) {
+      asked = request;
+      return Buffer.alloc(0);
+    }
+    const pong = reply(replyTypes.pong, 0);
+    // More than would have been borne without an answer.
+    return ++pings === 110 ? Buffer.concat([pong, reply(replyTypes.absent, asked)]) : pong;
+  };
+  const storage = await behind(slow, undefined, timeouts);
+  assert.equal(await storage.stat('packs/a'), undefined);
   await storage.close();
 });
 

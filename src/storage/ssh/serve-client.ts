@@ -122,7 +122,9 @@ export class ServeClient {
     this.#pending = pending;
     this.#requests = new RequestSlots(Math.min(welcome.requests, mostRequests));
     this.#bodies = new RequestSlots(Math.min(welcome.bodies, welcome.requests, mostRequests));
-    reader.onSign = () => {};
+    reader.onSign = () => {
+      this.#unanswered = 0;
+    };
     reader.onLast = (wasBody) => {
       this.#requests.give();
       if (wasBody) this.#bodies.give();
