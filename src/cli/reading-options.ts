@@ -167,8 +167,9 @@ export class RepositoryReader {
     const label = labelIn(selector);
     this.#newest = label !== undefined || selector === 'latest' ? newest?.id : undefined;
     if (label === undefined) return selectSnapshot(committed, selector);
-    const objects = this.identities.length > 0 ? this.objects : undefined;
-    const reading = { trusted: this.trusted, objects };
+    const tagsOf = async (signed: SignedSnapshot): Promise<readonly string[]> =>
+      (await this.openSigned(signed)).root.tags;
+    const reading = { trusted: this.trusted, tagsOf: this.identities.length > 0 ? tagsOf : undefined };
     const id = await newestLabelled(this.storage, committed, label, reading, this.#context.signal);
     await this.#tellGap(id, new Set(committed.map((snapshot) => sequenceOf(snapshot.id))));
     return id;

@@ -204,7 +204,7 @@ async function resolveLabels(
     if (label === undefined) resolved.push(selector);
     else {
       const { committed } = await listSnapshots(source, signal);
-      resolved.push(await newestLabelled(source, committed, label, { trusted, objects: undefined }, signal));
+      resolved.push(await newestLabelled(source, committed, label, { trusted, tagsOf: undefined }, signal));
     }
   }
   return resolved;

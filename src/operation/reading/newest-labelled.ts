@@ -2,22 +2,21 @@ import { SalvageError } from '../../errors/salvage-error.ts';
 import type { SnapshotId } from '../../repository/ids.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { StoredSnapshot } from '../open-repository.ts';
-import { openSnapshot } from '../open-snapshot.ts';
-import type { SealedObjects } from './sealed-objects.ts';
 import {
   readSignedSnapshot,
   readSnapshotJson,
   snapshotTime,
+  type SignedSnapshot,
   type TrustedSigners,
 } from './signed-snapshot.ts';
 
 const prefix = 'latest:';
 
-/** Whom to believe, and what opens snapshots. */
+/** Whom to believe, and how tags are read. */
 export interface LabelledReading {
   readonly trusted: TrustedSigners | undefined;
-  /** Undefined where there is no identity: then labels are looked at, and no tags. */
-  readonly objects: SealedObjects | undefined;
+  /** Undefined where there is no identity, which tags are sealed to: then labels are looked at, and no tags. */
+  readonly tagsOf: ((snapshot: SignedSnapshot) => Promise<readonly string[]>) | undefined;
 }
 
 /** What the selector `latest:LABEL` asks for; undefined for every other selector. */
@@ -34,19 +33,18 @@ export async function newestLabelled(
   storage: Storage,
   committed: readonly StoredSnapshot[],
   label: string,
-  { trusted, objects }: LabelledReading,
+  { trusted, tagsOf }: LabelledReading,
   signal?: AbortSignal,
 ): Promise<SnapshotId> {
   for (const { id } of committed.toReversed()) {
     signal?.throwIfAborted();
     const signed = await readSignedSnapshot(storage, id, trusted, snapshotTime(id), signal);
     if (fits((await readSnapshotJson(storage, signed, signal)).labels, label)) return id;
-    if (objects && (await openSnapshot(storage, signed, objects, signal)).root.tags.includes(label))
-      return id;
+    if (tagsOf && (await tagsOf(signed)).includes(label)) return id;
   }
-  const state = objects ? 'no snapshot has such a label or tag' : 'no snapshot has such a label';
+  const state = tagsOf ? 'no snapshot has such a label or tag' : 'no snapshot has such a label';
   throw new SalvageError('usage', `Cannot select the snapshot "${prefix}${label.slice(0, 100)}": ${state}`, {
-    hint: objects
+    hint: tagsOf
       ? 'salvage snapshots --json shows labels and tags.'
       : 'salvage snapshots --json shows labels; tags are seen with an identity only.',
   });
