@@ -1,7 +1,9 @@
-// npm run bench -- remote: what a round trip of 50 ms costs, over sftp:// and ssh:// through a link between two network
+// npm run bench -- remote: what a round trip of 50 ms (SALVAGE_BENCH_ROUND_TRIP_MS) costs, over sftp:// and ssh:// through a link between two network
 // namespaces (test/support/network-link.ts; needs root). Each round has the same work without and with the round trip, one
 // after the other; compared are the two of a round. SALVAGE_BENCH_SOURCE=DIR gives a tree (default: one that is made,
-// SALVAGE_BENCH_MIB large), SALVAGE_BENCH_ROUNDS the number of counted rounds (3), SALVAGE_BENCH_SCHEMES=ssh one scheme.
+// SALVAGE_BENCH_MIB large), SALVAGE_BENCH_ROUNDS the number of counted rounds (3), SALVAGE_BENCH_SCHEMES=ssh one scheme,
+// SALVAGE_BENCH_WORKS=1 the first so many kinds of work. On a busy machine a longer round trip and a small tree tell how
+// many round trips a run waits for.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +14,7 @@ import { startSshd } from '../test/support/sshd.ts';
 import { machineShape, median, warmFiles, warmMemory } from './measure.ts';
 
 const salvage = join(import.meta.dirname, '..', 'salvage');
-const roundTripMs = 50;
+const roundTripMs = Number(process.env['SALVAGE_BENCH_ROUND_TRIP_MS'] ?? 50);
 
 interface Work {
   readonly name: string;
@@ -27,6 +29,7 @@ export async function benchRemote(): Promise<string> {
   const given = process.env['SALVAGE_BENCH_SOURCE'];
   const mebibytes = Number(process.env['SALVAGE_BENCH_MIB'] ?? 768);
   const rounds = Number(process.env['SALVAGE_BENCH_ROUNDS'] ?? 3);
+  const kinds = Number(process.env['SALVAGE_BENCH_WORKS'] ?? 99);
   const schemes = (process.env['SALVAGE_BENCH_SCHEMES'] ?? 'sftp,ssh').split(',');
   const scratch = mkdtempSync(join(tmpdir(), 'salvage-bench-'));
   const endings: (() => Promise<void>)[] = [];
@@ -84,7 +87,7 @@ export async function benchRemote(): Promise<string> {
         { name: 'snapshots', args: ['snapshots', '--repo', url] },
         { name: 'verify', args: ['verify', '-q', '--repo', url, ...signer] },
       ];
-      for (const { name, args, before } of works) {
+      for (const { name, args, before } of works.slice(0, kinds)) {
         const pairs: Pair[] = [];
         for (let round = -1; round < rounds; round++) {
           const seconds: number[] = [];
