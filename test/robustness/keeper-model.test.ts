@@ -109,8 +109,10 @@ class World {
 
   /** One run of a host as `operation/backup` makes it, without files: what it refers to is chosen by chance. */
   async backUp(storage: Storage): Promise<void> {
+    const listing = listSnapshots(storage);
+    listing.catch(() => {});
     const marks = await RemovalMarks.read(storage);
-    const [{ committed }, stored] = await Promise.all([listSnapshots(storage), listPackIds(storage)]);
+    const [{ committed }, stored] = await Promise.all([listing, listPackIds(storage)]);
     const newest = committed.at(-1);
     if (newest && sequenceOf(newest.id) > this.head.sequence)
       this.head = { sequence: sequenceOf(newest.id), digest: await digestOf(storage, newest.id) };
