@@ -153,13 +153,15 @@ export class TestSshd {
     this.#child = undefined;
     const ended = once(child, 'exit');
     const isOver = child.exitCode !== null || child.signalCode !== null;
-    for (const pid of [...descendants(child.pid!), child.pid!]) endProcess(pid);
+    // It takes no connection any more while those that there are are looked for.
+    signalProcess(child.pid!, 'SIGSTOP');
+    for (const pid of [...descendants(child.pid!), child.pid!]) signalProcess(pid, 'SIGKILL');
     if (!isOver) await ended;
   }
 
   /** Kills the connections that are open now; the server goes on. */
   cutConnections(): void {
-    if (this.#child) for (const pid of descendants(this.#child.pid!)) endProcess(pid);
+    if (this.#child) for (const pid of descendants(this.#child.pid!)) signalProcess(pid, 'SIGKILL');
   }
 
   log(): string {
@@ -246,9 +248,9 @@ export async function greetsAsSsh(host: string, port: number): Promise<boolean> 
   }
 }
 
-function endProcess(pid: number): void {
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It has ended by itself.
   }
