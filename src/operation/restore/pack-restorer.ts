@@ -143,6 +143,7 @@ export class PackRestorer {
   }
 
   #restoreFile(file: BatchFile, readBlob: ReadBlob): void {
+    this.#thread.throwIfGivenUp();
     if (this.#fatal !== undefined) return;
     try {
       if (file.spread) this.#writePart(file, readBlob);
