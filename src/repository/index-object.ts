@@ -24,14 +24,20 @@ const packSchema = v.strictObject({
   blobs: v.pipe(countSchema, v.maxValue(limits.rawStream)),
 });
 
-/** The lines of one pack, to be sealed as or in a document. */
-export function encodeIndexedPack({ pack, kind, sizeBytes, blobs }: IndexedPack): Uint8Array<ArrayBuffer> {
-  let text = `${JSON.stringify({ pack, kind, size: sizeBytes, blobs: blobs.count })}\n`;
-  for (let index = 0; index < blobs.count; index++) {
-    const isLineEnd = index % blobsPerLine === blobsPerLine - 1 || index === blobs.count - 1;
-    text += `["${blobs.digest(index).toString('base64url')}",${blobs.length(index)}]${isLineEnd ? '\n' : ' '}`;
+/** The lines of one pack, one after the other, to be sealed as or in a document: none is longer than 64 KiB. */
+export function* encodeIndexedPack({
+  pack,
+  kind,
+  sizeBytes,
+  blobs,
+}: IndexedPack): Generator<Uint8Array<ArrayBuffer>> {
+  yield utf8Bytes(`${JSON.stringify({ pack, kind, size: sizeBytes, blobs: blobs.count })}\n`);
+  for (let start = 0; start < blobs.count; start += blobsPerLine) {
+    const members: string[] = [];
+    for (let index = start; index < Math.min(start + blobsPerLine, blobs.count); index++)
+      members.push(`["${blobs.digest(index).toString('base64url')}",${blobs.length(index)}]`);
+    yield utf8Bytes(`${members.join(' ')}\n`);
   }
-  return utf8Bytes(text);
 }
 
 /**

@@ -81,8 +81,8 @@ export async function buildRepository(
   await storePack(storage, packName(treePack.id), treePack);
 
   const indexDocument = Buffer.concat([
-    encodeIndexedPack({ pack: contentPack.id, kind: 'content', ...contentPack }),
-    encodeIndexedPack({ pack: treePack.id, kind: 'tree', ...treePack }),
+    ...encodeIndexedPack({ pack: contentPack.id, kind: 'content', ...contentPack }),
+    ...encodeIndexedPack({ pack: treePack.id, kind: 'tree', ...treePack }),
   ]);
   const index = sealDocument(await createEnvelope(recipients), indexDocument);
   await storePack(storage, indexName(index.id), index);

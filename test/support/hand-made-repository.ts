@@ -163,7 +163,9 @@ export class HandMadeRepository {
 
     const index = sealDocument(
       await createEnvelope(recipients),
-      Buffer.concat(stored.map(({ kind, pack }) => encodeIndexedPack({ pack: pack.id, kind, ...pack }))),
+      Buffer.concat(
+        stored.flatMap(({ kind, pack }) => [...encodeIndexedPack({ pack: pack.id, kind, ...pack })]),
+      ),
     );
     await this.storage.create(indexName(index.id), index.parts);
     const listed = [...contentPacks, treePack.id, ...(settings.alsoListed ?? [])];

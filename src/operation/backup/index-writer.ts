@@ -2,7 +2,6 @@ import type { Envelope } from '../../age/envelope.ts';
 import { encodeIndexedPack, type IndexedPack } from '../../repository/index-object.ts';
 import type { IndexId } from '../../repository/ids.ts';
 import { indexName } from '../../repository/layout.ts';
-import { limits } from '../../repository/limits.ts';
 import { PackWriter, type PackPadding } from '../../repository/pack/pack-writer.ts';
 import { ObjectStaging } from '../../storage/staged-object.ts';
 import type { Storage } from '../../storage/storage.ts';
@@ -57,9 +56,7 @@ export class IndexWriter {
   async #add(pack: IndexedPack): Promise<void> {
     this.#open ??= await this.#begin();
     const { writer } = this.#open;
-    const lines = encodeIndexedPack(pack);
-    for (let at = 0; at < lines.length; at += limits.sharedFrame)
-      writer.add(lines.subarray(at, at + limits.sharedFrame));
+    for (const line of encodeIndexedPack(pack)) writer.add(line);
     if (writer.isFull) await this.#store('full');
   }
 

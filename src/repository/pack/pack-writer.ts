@@ -41,6 +41,8 @@ export interface FinishedPack {
 export type PackPadding = 'full' | 'last';
 
 const fullStepBytes = 64 * 1024;
+/** Of tiny files a pack of the usual size has so many that their list would be larger than they are. */
+const mostBlobs = 65_536;
 
 /**
  * Fills one pack (docs/design/format.md "Packs"): blobs go into frames, frames through zstd straight into age's payload.
@@ -84,6 +86,7 @@ export class PackWriter {
     return (
       this.#plaintextBytes >= this.#targetBytes ||
       this.#rawBytes > limits.rawStream - limits.blob ||
+      this.#blobs.count >= mostBlobs ||
       // Room for the frame that waits, for one more blob and for the padding.
       this.#entries.length >= limits.frames - 4
     );

@@ -105,6 +105,13 @@ test('a pack is full at its target and never larger than an object may be', () =
   assert.equal(packTargetBytes(2 ** 36), 32 * kib * kib);
 });
 
+test('a pack of tiny blobs is full when its list is long', () => {
+  const writer = new PackWriter(envelope);
+  const digest = randomBytes(32);
+  while (!writer.isFull) writer.add(Uint8Array.of(1), digest);
+  assert.equal(writer.finish('full').blobs.count, 65_536);
+});
+
 test('documents of any length are sealed to Padmé sizes and come back', () => {
   for (const length of [0, 1, 1000, kib * kib, kib * kib + 1, 3_000_000]) {
     const document = randomBytes(length);
