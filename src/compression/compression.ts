@@ -1,4 +1,5 @@
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import { fastLevel, zstdParameters } from './zstd-parameters.ts';
 
 /** How an archive is compressed inside its encryption. */
 export type Compression = 'zstd' | 'gzip' | 'none';
@@ -12,9 +13,9 @@ export interface LevelRange {
   readonly usual: number;
 }
 
-/** Level 2 over a window of a whole block: within two per cent of the size of the zstd program's level 3, often below it, at half the work. */
+/** zstd's usual level over a window of a whole block: within two per cent of the size of the zstd program's level 3, at half the work. */
 export const levels: Readonly<Record<Compression, LevelRange>> = {
-  zstd: { least: 1, most: 19, usual: 2 },
+  zstd: { least: 1, most: 19, usual: fastLevel },
   gzip: { least: 1, most: 9, usual: 6 },
   none: { least: 0, most: 0, usual: 0 },
 };
@@ -33,10 +34,7 @@ export function compressBlock(kind: Compression, level: number, bytes: Uint8Arra
       const windowLog = Math.min(22, Math.max(10, Math.ceil(Math.log2(Math.max(1, bytes.length)))));
       return zstdCompressSync(bytes, {
         chunkSize,
-        params: {
-          [constants.ZSTD_c_compressionLevel]: level,
-          [constants.ZSTD_c_windowLog]: windowLog,
-        },
+        params: { ...zstdParameters(level), [constants.ZSTD_c_windowLog]: windowLog },
       });
     }
     case 'gzip':

@@ -1,5 +1,6 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { SalvageError } from '../errors/salvage-error.ts';
+import { zstdParameters } from './zstd-parameters.ts';
 
 // RFC 8878, "Zstandard Frames".
 const frameMagic = 0xfd2fb528;
@@ -12,13 +13,6 @@ export function compressedBound(rawBytes: number): number {
 }
 
 /**
- * Of the fast levels, level 2 with a hash table of twice its usual size: on frames of 2 MiB it is as small as level 3 on
- * frames of 1 MiB and takes three quarters of the time.
- */
-const fastLevel = 2;
-const fastHashLog = 18;
-
-/**
  * One zstd frame with the content size in its header and without a checksum: what is inside has a digest of its own.
  * Data that does not compress costs next to nothing at any level (zstd sees it by itself), so the level is not chosen by
  * content.
@@ -27,10 +21,7 @@ export function compressFrame(raw: Uint8Array, level: number): Uint8Array {
   return zstdCompressSync(raw, {
     // One output buffer of the right size: joining small ones costs a third of the speed.
     chunkSize: Math.max(64, compressedBound(raw.length)),
-    params: {
-      [constants.ZSTD_c_compressionLevel]: level,
-      ...(level === fastLevel && { [constants.ZSTD_c_hashLog]: fastHashLog }),
-    },
+    params: zstdParameters(level),
   });
 }
 

@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
@@ -7,7 +6,6 @@ import { deleteOthers } from '../../operation/restore/delete-others.ts';
 import { previewRestore, type PreviewSummary } from '../../operation/restore/preview.ts';
 import type { LostEntry, RestoreSummary } from '../../operation/restore/restore-report.ts';
 import { restore } from '../../operation/restore/restore.ts';
-import { defaultMemoryBytes } from '../../operation/worker/memory-budget.ts';
 import { checkPathsExist, Selection } from '../../operation/restore/selection.ts';
 import { ExcludeRules } from '../../source/exclude-rules.ts';
 import { formatDuration } from '../../ui/duration.ts';
@@ -73,10 +71,7 @@ export function register(program: Command, context: CliContext): void {
     .option('--verify', 'read again what was restored, and compare')
     .option('--numeric-ids', 'owners by number, whatever their names are here')
     .option('--allow-devices', 'make device nodes too')
-    .option(
-      '--memory <size>',
-      'use as many threads as fit into so much memory (default: 250M, and on large machines a 64th of theirs, up to 1G)',
-    )
+    .option('--memory <size>', 'use as many threads as fit into so much memory (default: 250M)')
     .addOption(
       new Option('--threads <number>', 'restore on so many threads').argParser((text) =>
         parseNumber(text, '--threads', 1, 64),
@@ -108,8 +103,7 @@ async function run(
     exclude: patterns(options.exclude, options.excludeFrom),
     stripComponents: options.stripComponents,
   });
-  const memoryBytes =
-    options.memory === undefined ? defaultMemoryBytes(totalmem()) : parseSize(options.memory, '--memory');
+  const memoryBytes = options.memory === undefined ? undefined : parseSize(options.memory, '--memory');
   const reader = await RepositoryReader.open(options, flags, context);
   const snapshot = await reader.open(selector, { whole: paths.length === 0 });
   await checkPathsExist(snapshot, selection, signal);
@@ -159,7 +153,7 @@ async function run(
         numericIds: options.numericIds ?? false,
         allowDevices: options.allowDevices ?? false,
         check: options.verify ?? false,
-        memoryBytes,
+        ...(memoryBytes !== undefined && { memoryBytes }),
         ...(options.threads !== undefined && { threads: options.threads }),
       },
       {

@@ -5,6 +5,7 @@ import { parseIdentity } from '../../age/identity-lines.ts';
 import { parseRecipient } from '../../age/parse-recipient.ts';
 import type { Recipient, RecipientPlugins } from '../../age/recipient.ts';
 import type { Clock } from '../../clock/clock.ts';
+import { fastLevel } from '../../compression/zstd-parameters.ts';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { FileLock } from '../../posix/file-lock.ts';
 import { BlobTable, shareBlobTable } from '../../repository/cache/blob-table.ts';
@@ -94,8 +95,6 @@ export interface BackupResult {
   readonly healing: HealingOutcome | undefined;
   readonly durationMs: number;
 }
-
-const zstdLevel = 2;
 
 /**
  * Makes a snapshot (docs/design/pipeline.md). It exists when this has returned; after any failure there is none, and what
@@ -274,7 +273,7 @@ class BackupRun {
       () => createEnvelope([...this.#recipients, ...indexRecipients]),
       signal,
     );
-    const packing = { targetBytes: this.#packTargetBytes, level: zstdLevel };
+    const packing = { targetBytes: this.#packTargetBytes, level: fastLevel };
     const store = new PackStore({
       storage,
       packs,
@@ -301,7 +300,7 @@ class BackupRun {
           chunkerSeed: host.chunkerSeed,
           stageSpec: storage.stageSpec,
           packTargetBytes: this.#packTargetBytes,
-          level: zstdLevel,
+          level: fastLevel,
           blobTable: share,
           gonePacks: this.#gone,
         },

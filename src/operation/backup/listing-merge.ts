@@ -34,6 +34,8 @@ export class ListingMerge {
   #position = 0;
   /** Nothing was dropped from the current segment or inserted into it. */
   #isWhole = true;
+  /** Of a segment that is no longer whole: kept one after the other, and not yet told. */
+  #kept: ListingRecord[] = [];
 
   constructor(path: string, sink: MergeSink) {
     this.#reader = new ListingReader(path);
@@ -76,7 +78,7 @@ export class ListingMerge {
     do {
       const { records } = this.#segments[0]!;
       const record = records[this.#position++]!;
-      if (!this.#isWhole) this.#sink.keepLines([record]);
+      if (!this.#isWhole) this.#kept.push(record);
       if (this.#position === records.length) this.#endSegment();
     } while (this.#current()?.kind === 'continuation');
   }
@@ -90,6 +92,7 @@ export class ListingMerge {
   /** Something new comes here. */
   insert(): void {
     if (this.#position > 0) this.#breakUp();
+    this.#tellKept();
   }
 
   /** What is left is gone. True if the listing was read to its end. */
@@ -110,19 +113,26 @@ export class ListingMerge {
 
   #passOver(): void {
     this.#breakUp();
+    this.#tellKept();
     if (++this.#position === this.#segments[0]!.records.length) this.#endSegment();
   }
 
   #breakUp(): void {
     if (!this.#isWhole) return;
     this.#isWhole = false;
-    const kept = this.#segments[0]!.records.slice(0, this.#position);
-    if (kept.length > 0) this.#sink.keepLines(kept);
+    this.#kept = this.#segments[0]!.records.slice(0, this.#position);
+    this.#tellKept();
+  }
+
+  #tellKept(): void {
+    if (this.#kept.length > 0) this.#sink.keepLines(this.#kept);
+    this.#kept = [];
   }
 
   #endSegment(): void {
     const segment = this.#segments.shift()!;
     if (this.#isWhole) this.#sink.keepSegment(segment);
+    this.#tellKept();
     this.#position = 0;
     this.#isWhole = true;
     if (this.#segments.length === 0) this.#readSegment();

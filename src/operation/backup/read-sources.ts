@@ -102,6 +102,8 @@ class SourceReading {
     try {
       for (let entries = 0; this.#walk.next(); entries++) {
         if (entries % entriesPerTurn === entriesPerTurn - 1) {
+          // Where little has changed a batch takes long to fill, and everything behind its first file waits for it.
+          if (this.#batches.size === 0) await this.#sendBatch();
           await setImmediate();
           signal.throwIfAborted();
         }

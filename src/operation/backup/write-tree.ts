@@ -80,7 +80,8 @@ async function writeDraft(
     } else {
       const record = read(reader);
       open.push(record);
-      await endSegments(encoder.add(record.line));
+      const ended = encoder.add(record.line);
+      if (ended.length > 0) await endSegments(ended);
       line++;
     }
   }

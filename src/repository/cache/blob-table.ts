@@ -119,13 +119,34 @@ export class BlobTable {
   }
 
   #writeSlots(path: string): void {
-    const used: number[] = [];
-    for (let at = 0; at < this.#slots.length; at += rangeBytes)
-      if (this.#slots.readUInt32LE(at + 8) > 0) used.push(at);
-    used.sort((a, b) => compareDigests(this.#slots, a, this.#slots, b));
     const writer = new BlobLevelWriter(path);
-    for (const at of used) writer.add(this.#slots, at);
+    for (const at of this.#inOrder()) writer.add(this.#slots, at);
     writer.finish();
+  }
+
+  /** Where the used slots are, in ascending order of their digests: the few that share 16 bits are compared. */
+  #inOrder(): Uint32Array {
+    const leading16 = (at: number): number => this.#slots.readUInt16BE(at + 12);
+    const ends = new Uint32Array(1 << 16);
+    for (const at of this.#used()) ends[leading16(at)]!++;
+    for (let bits = 1; bits < ends.length; bits++) ends[bits]! += ends[bits - 1]!;
+    const order = new Uint32Array(ends.at(-1)!);
+    const starts = ends.slice();
+    for (const at of this.#used()) order[--starts[leading16(at)]!] = at;
+    for (let end = 1; end < order.length; end++) {
+      const at = order[end]!;
+      const start = starts[leading16(at)]!;
+      let place = end;
+      for (; place > start && compareDigests(this.#slots, at, this.#slots, order[place - 1]!) < 0; place--)
+        order[place] = order[place - 1]!;
+      order[place] = at;
+    }
+    return order;
+  }
+
+  *#used(): Generator<number> {
+    for (let at = 0; at < this.#slots.length; at += rangeBytes)
+      if (this.#slots.readUInt32LE(at + 8) > 0) yield at;
   }
 
   #followSpills(): number {
