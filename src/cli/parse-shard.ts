@@ -1,5 +1,5 @@
 import { SalvageError } from '../errors/salvage-error.ts';
-import { mostShards, type Shard } from '../operation/copy/shard.ts';
+import { mostShards, type Shard } from '../operation/shard.ts';
 
 /** The value of --shard: i/n. @throws usage */
 export function parseShard(text: string): Shard {

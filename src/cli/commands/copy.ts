@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
 import { copy, type CopyOptions, type CopyResult } from '../../operation/copy/copy.ts';
-import type { Shard } from '../../operation/copy/shard.ts';
+import type { Shard } from '../../operation/shard.ts';
 import { listSnapshots } from '../../operation/open-repository.ts';
 import { labelIn, newestLabelled } from '../../operation/reading/newest-labelled.ts';
 import type { TrustedSigners } from '../../operation/reading/signed-snapshot.ts';

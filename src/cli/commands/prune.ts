@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
-import type { Shard } from '../../operation/copy/shard.ts';
+import type { Shard } from '../../operation/shard.ts';
 import { prune, type ObjectCount, type PruneResult } from '../../operation/prune/prune.ts';
 import { formatSize } from '../../ui/size.ts';
 import type { CliContext } from '../context.ts';

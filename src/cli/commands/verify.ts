@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { SalvageError } from '../../errors/salvage-error.ts';
+import type { Shard } from '../../operation/shard.ts';
 import { countBeyondHealing, packsToHeal } from '../../operation/verify/damage-reach.ts';
 import type { Trouble } from '../../operation/verify/trouble.ts';
 import { verify, type VerifyResult } from '../../operation/verify/verify.ts';
@@ -14,11 +15,13 @@ import { requestHealing } from '../request-healing.ts';
 import { addReadingFlags, RepositoryReader, type ReadingFlags } from '../reading-options.ts';
 import { readTrustedKeeper } from '../signer-options.ts';
 import { parseNumber } from '../option-values.ts';
+import { parseShard } from '../parse-shard.ts';
 import { count } from '../../ui/count.ts';
 
 /** What its options are, for whoever starts it otherwise than by its command line. */
 export interface VerifyFlags extends ReadingFlags {
   readonly readData?: string | true;
+  readonly shard?: Shard;
   readonly threads?: string;
   readonly json?: boolean;
   readonly root?: string;
@@ -38,6 +41,11 @@ export function register(program: Command, context: CliContext): void {
     .option(
       '--read-data [share]',
       'read everything that is stored and compare SHA-256; 10%: a tenth, chosen by chance',
+    )
+    .option(
+      '--shard <i/n>',
+      'with --read-data: read the i-th of n shares of what is stored, for several that verify at once',
+      parseShard,
     )
     .option(
       '--root <url>',
@@ -65,11 +73,12 @@ async function run(options: VerifyFlags, flags: readonly IdentityFlag[], context
     options.repo !== undefined ||
     flags.length > 0 ||
     options.threads !== undefined ||
+    options.shard !== undefined ||
     options.requestHealing !== undefined
   )
     throw new SalvageError(
       'usage',
-      'Cannot verify all repositories below --root with --repo, --threads, --request-healing or an identity: they are for one',
+      'Cannot verify all repositories below --root with --repo, --shard, --threads, --request-healing or an identity: they are for one',
     );
   await checkFleet(options, parseShare(options.readData, false), context);
 }
@@ -83,6 +92,10 @@ export async function runVerify(
   const { terminal, signal } = context;
   const opens = flags.length > 0;
   const readShare = parseShare(options.readData, opens);
+  if (options.shard && (opens || options.readData === undefined))
+    throw new SalvageError('usage', 'Cannot share out a verification that reads no data, or opens it', {
+      hint: 'Use --shard with --read-data and without an identity.',
+    });
   const reader = await RepositoryReader.open(options, flags, context);
   const { storage, trusted, heads, identities } = reader;
   if (!trusted)
@@ -102,6 +115,7 @@ export async function runVerify(
         remembered: (repository) => heads.read(repository),
         seenHere: heads.at(storage.description),
         readShare,
+        ...(options.shard && { shard: options.shard }),
         ...(opens && { identities }),
         ...(options.threads !== undefined && { threads: parseNumber(options.threads, '--threads', 1, 64) }),
       },

@@ -34,7 +34,7 @@ import { troubleKindOf, type Trouble } from '../verify/trouble.ts';
 import { takeInventory, type Inventory } from './inventory.ts';
 import { prefetch } from './prefetch.ts';
 import { selectSnapshots, type CopySelection } from './select-snapshots.ts';
-import { isInShard, type Shard } from './shard.ts';
+import { isInShard, type Shard } from '../shard.ts';
 
 export interface PlanOptions {
   readonly source: Storage;

@@ -13,7 +13,7 @@ import {
 } from '../../repository/layout.ts';
 import type { ObjectStat, Storage } from '../../storage/storage.ts';
 import { prefetch } from '../copy/prefetch.ts';
-import { beginningsOf, isInShard, type Shard } from '../copy/shard.ts';
+import { beginningsOf, isInShard, type Shard } from '../shard.ts';
 import { finishForgetting } from '../forget/forget.ts';
 import type { TrustedRecord } from '../keeper/keeper-records.ts';
 import { isOpen } from '../keeper/removal-marks.ts';

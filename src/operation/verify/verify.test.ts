@@ -20,6 +20,7 @@ import { formatPublicKey } from '../../ssh/public-key.ts';
 import { privateKeySigner } from '../../ssh/signer.ts';
 import { LocalStorage } from '../../storage/local/local-storage.ts';
 import { MemoryStorage } from '../../storage/memory/memory-storage.ts';
+import type { Shard } from '../shard.ts';
 import type { RememberedHead } from './remembered-heads.ts';
 import { RememberedHeads } from './remembered-heads.ts';
 import { verify, type VerifyResult } from './verify.ts';
@@ -36,6 +37,7 @@ before(() => {
 
 interface Settings {
   readonly readShare?: number;
+  readonly shard?: Shard;
   readonly opens?: boolean;
   readonly remembered?: RememberedHead;
   readonly seenHere?: readonly RememberedHead[];
@@ -44,7 +46,8 @@ interface Settings {
 }
 
 async function verifyAll(repository: HandMadeRepository, settings: Settings = {}): Promise<VerifyResult> {
-  const { readShare = 1, opens = false, remembered, seenHere = [], principal = handMadePrincipal } = settings;
+  const { readShare = 1, shard, opens = false, remembered, seenHere = [] } = settings;
+  const { principal = handMadePrincipal } = settings;
   const allowedSigners = settings.signers ?? repository.allowedSigners;
   const told: unknown[] = [];
   const result = await verify(
@@ -54,6 +57,7 @@ async function verifyAll(repository: HandMadeRepository, settings: Settings = {}
       remembered: () => remembered,
       seenHere,
       readShare,
+      ...(shard && { shard }),
       ...(opens && { identities: [repository.identity] }),
       threads: 1,
     },
@@ -242,6 +246,21 @@ describe('verify', () => {
     const result = await verifyAll(repository, { readShare: 0.001 });
     assert.deepEqual(result.troubles, []);
     assert.ok(result.objectsRead >= 2 && result.objectsRead < 6);
+  });
+
+  it('reads everything in shares, each object in one of them', async () => {
+    const { repository, path } = await inFolder();
+    const { contentPacks } = await repository.snapshot(files, { packPerFile: true });
+    const whole = await verifyAll(repository);
+    rewrite(path(packName(contentPacks[1]!)), flip(70_000));
+    const shares: VerifyResult[] = [];
+    for (const number of [1, 2, 3]) shares.push(await verifyAll(repository, { shard: { number, count: 3 } }));
+    assert.deepEqual(shares.flatMap(kinds), ['changed-object']);
+    const roots = 1;
+    const read = shares.reduce((sum, { objectsRead }) => sum + objectsRead - roots, roots);
+    assert.equal(read, whole.objectsRead);
+    // What costs little everybody looks at.
+    assert.ok(shares.every(({ snapshots, troubles }) => snapshots === 1 || troubles.length > 0));
   });
 
   it('names another signer', async () => {

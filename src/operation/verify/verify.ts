@@ -22,6 +22,7 @@ import { NeededObjects } from './needed-objects.ts';
 import { chooseSample, ObjectReading, rootsToRead } from './object-reading.ts';
 import type { RememberedHead } from './remembered-heads.ts';
 import { listRepository, type RepositoryListing } from './repository-listing.ts';
+import { isInShard, type Shard } from '../shard.ts';
 import { troubleKindOf, type Trouble } from './trouble.ts';
 import { verifyContent } from './verify-content.ts';
 
@@ -34,6 +35,8 @@ export interface VerifyOptions {
   readonly seenHere: readonly RememberedHead[];
   /** How much of the data to read, from 0 to 1. */
   readonly readShare: number;
+  /** Of the data, read what is this worker's; everything else is looked at by each. */
+  readonly shard?: Shard;
   /** With them everything is opened and looked at as well. */
   readonly identities?: readonly Identity[];
   readonly threads?: number;
@@ -255,8 +258,12 @@ class Verification {
     listing: RepositoryListing,
     needed: NeededObjects,
   ): Promise<Pick<ObjectReading, 'objects' | 'bytes' | 'blobs'>> {
-    const { identities, readShare, threads } = this.#options;
-    const sample = chooseSample(needed.digests.keys(), readShare);
+    const { identities, readShare, shard, threads } = this.#options;
+    const own = [...needed.digests].filter(([, digest]) => !shard || isInShard(digest, shard));
+    const sample = chooseSample(
+      own.map(([name]) => name),
+      readShare,
+    );
     const toRead = new Set([...sample].filter((name) => !needed.isBad(name)));
     // A snapshot's own root is read in any case: nothing can be restored without it.
     const roots = rootsToRead(signed, listing, needed);

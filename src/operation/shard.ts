@@ -1,4 +1,4 @@
-import type { ObjectDigest } from '../../repository/ids.ts';
+import type { ObjectDigest } from '../repository/ids.ts';
 
 /** One of `count` workers that share the objects of a repository by the first two digits of their names. */
 export interface Shard {
