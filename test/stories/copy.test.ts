@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   CreateBucketCommand,
@@ -122,12 +123,25 @@ describe('salvage copy to a bucket with Object Lock', needsPeers, () => {
     `);
     const client = gateway.client(user);
     const names = globSync('packs/*/*', { cwd: box.path('here') });
-    for (const name of names) {
-      const place = { Bucket: 'far-away', Key: `web-1/${name}` };
-      const { Retention } = await client.send(new GetObjectRetentionCommand(place));
-      assert.equal(Retention?.Mode, 'COMPLIANCE');
-      assert.ok(Retention.RetainUntilDate!.getTime() > Date.now() + 6 * 86_400_000);
-    }
+    const areLocked = async (days: number, objects: readonly string[]): Promise<void> => {
+      for (const name of objects) {
+        const place = { Bucket: 'far-away', Key: `web-1/${name}` };
+        const { Retention } = await client.send(new GetObjectRetentionCommand(place));
+        assert.equal(Retention?.Mode, 'COMPLIANCE');
+        assert.ok(Retention.RetainUntilDate!.getTime() > Date.now() + days * 86_400_000, name);
+      }
+    };
+    await areLocked(6, names);
+    // Nothing new: what is there is locked for longer.
+    await works('salvage copy here s3://far-away/web-1 --allowed-signers allowed --lock-days 30');
+    const newest = globSync('snapshots/*', { cwd: box.path('here') })
+      .toSorted()
+      .at(-1)!;
+    const needed = box
+      .read(join('here', newest, 'SHA256SUMS'))
+      .toString()
+      .match(/packs\/\S+/g)!;
+    await areLocked(29, [...needed, ...globSync(`${newest}/*`, { cwd: box.path('here') })]);
     await client.send(
       new PutObjectCommand({ Bucket: 'far-away', Key: `web-1/${names[0]!}`, Body: 'something else' }),
     );

@@ -22,6 +22,7 @@ import { limits } from '../../repository/limits.ts';
 import { readReadme, readRecoverScript } from '../../repository/recovery/recovery-files.ts';
 import { decodeRepositoryJson } from '../../repository/repository-json.ts';
 import { checksumsDigest, decodeChecksums } from '../../repository/snapshot/checksums.ts';
+import type { SignedSnapshot } from '../reading/signed-snapshot.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { findByDigest, tellsOfDamage } from '../reading/find-original.ts';
 import { extendLocks } from '../backup/extend-locks.ts';
@@ -180,6 +181,9 @@ class CopyRun {
     await Promise.all(works.map((work) => work.catch((error: unknown) => failure.abort(error))));
     failure.signal.throwIfAborted();
     await this.#target.settle(signal);
+    const { newestPresent } = this.#plan;
+    if (this.committed.length === 0 && newestPresent && !this.#isShard)
+      await this.#lockPresent(newestPresent, signal);
   }
 
   /**
@@ -344,7 +348,10 @@ class CopyRun {
         group.push(snapshots[next++]!);
       const ready = await Promise.all(group.map((snapshot) => this.#prepare(snapshot, signal)));
       await this.#target.settle(signal);
-      await this.#extendLocks(ready, signal);
+      await this.#extendLocks(
+        ready.flatMap((packs) => packs?.map(packName) ?? []),
+        signal,
+      );
       const free = await Promise.all(
         group.map(async ({ id }, index) => ready[index] && (await this.#isFree(id, ready[index], signal))),
       );
@@ -357,15 +364,27 @@ class CopyRun {
     }
   }
 
+  /** Nothing is new: what can be restored from the target stays locked for as long as is asked for today. */
+  async #lockPresent({ id, checksums }: SignedSnapshot, signal: AbortSignal): Promise<void> {
+    const files = [...this.#plan.target.byId.get(id)!.files.keys()];
+    await this.#extendLocks(
+      [
+        ...checksums.packs.map(packName),
+        ...checksums.indexes.map(indexName),
+        ...files.map((file) => snapshotFileName(id, file)),
+      ],
+      signal,
+    );
+  }
+
   /** What was there before must stay for as long as the snapshots that need it now. */
-  async #extendLocks(needed: readonly (readonly PackId[] | undefined)[], signal: AbortSignal): Promise<void> {
+  async #extendLocks(needed: readonly string[], signal: AbortSignal): Promise<void> {
     if (!this.#lock) return;
     const { policy, path, clock } = this.#lock;
-    const packs = new Set(needed.flatMap((ofSnapshot) => ofSnapshot ?? []));
     await extendLocks({
       storage: this.#target,
       policy,
-      names: [...[...packs].map(packName), repositoryName],
+      names: [...new Set(needed), repositoryName],
       path: path(this.#plan.repository),
       started: this.#started,
       now: clock.now(),

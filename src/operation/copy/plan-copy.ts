@@ -90,6 +90,8 @@ export interface CopyPlan {
   readonly snapshots: readonly PlannedSnapshot[];
   /** Selected snapshots that the target has. */
   readonly present: number;
+  /** The newest of them. */
+  readonly newestPresent: SignedSnapshot | undefined;
   /** What a keeper is about to remove from the target. */
   readonly marks: RemovalMarks;
   /** Records of the source's keeper that a new target takes over: they say why its snapshots begin where they do. */
@@ -196,6 +198,7 @@ class Planner {
     this.#rewrapped = mapRewrapped([...there, ...records].map(({ record }) => record));
     const snapshots: PlannedSnapshot[] = [];
     const links: ChainLink[] = [];
+    let newestPresent: SignedSnapshot | undefined;
     let time = new Date(0);
     for await (const [id, loaded] of prefetch(read, listsAhead, (id) => this.#load(id))) {
       const checked = await this.#check(id, loaded, time);
@@ -204,6 +207,7 @@ class Planner {
       time = later(time, snapshotTime(id));
       links.push(link);
       this.#need(signed, shard);
+      if (id === newest && !pending.has(id)) newestPresent = signed;
       if (pending.has(id) && !shard)
         snapshots.push({ id, digest: signed.digest, armored, objectsBefore: this.#objects.size });
     }
@@ -218,6 +222,7 @@ class Planner {
       lost: this.#lost,
       snapshots,
       present: selected.length - pending.size,
+      newestPresent,
       marks,
       records: records.map(({ id }) => id),
       handovers: shard ? [] : await this.#findHandovers(),
