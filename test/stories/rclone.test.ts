@@ -48,9 +48,11 @@ suite('a repository behind rclone', needsPeers, () => {
 
   test('doctor finds it fit, and clears up', async () => {
     const before = readdirSync(box.path('far/web-1'), { recursive: true, withFileTypes: true });
-    const { stdout } = await run('salvage doctor');
+    const { stdout } = await run('salvage doctor --repo "$SALVAGE_REPOSITORY"');
     assert.match(stdout.toString(), /^an object that is there is never rewritten +yes$/m);
-    const { fit } = JSON.parse((await run('salvage doctor --json')).stdout.toString()) as { fit: boolean };
+    const { fit } = JSON.parse(
+      (await run('salvage doctor --repo "$SALVAGE_REPOSITORY" --json')).stdout.toString(),
+    ) as { fit: boolean };
     assert.equal(fit, true);
     const files = (entries: typeof before): number => entries.filter((entry) => entry.isFile()).length;
     const now = readdirSync(box.path('far/web-1'), { recursive: true, withFileTypes: true });
