@@ -90,9 +90,9 @@ suite('in the shells themselves', needsPeers, () => {
       ([line, becomes]) =>
         `send -- {${line}}; send "\\t"; expect {\n  -ex {${becomes}} {}\n  timeout { puts "NOT: ${becomes}"; exit 1 }\n}\nsend "\\025"`,
     );
-    const script = `log_user 1\nset timeout 60\nset stty_init "columns 200"\nspawn ${shell}\nsend -- {${setUp}}\nsend "\\r"\nexpect -re {\\nREADY> }\n${steps.join('\n')}\nsend "exit\\r"\nexpect eof\n`;
+    const script = `log_user 1\nset timeout 60\nset stty_init "columns 200"\nspawn ${shell}\nsend -- {${setUp}}\nsend "\\r"\nexpect {\n  -ex {READY> } {}\n  timeout { puts {NOT READY}; exit 1 }\n}\n${steps.join('\n')}\nsend "exit\\r"\nexpect eof\n`;
     const { code, stdout } = await box.program('expect', ['-c', script], {
-      env: { PS1: 'READY> ', TERM: 'dumb' },
+      env: { PS1: 'BEFORE> ', TERM: 'dumb' },
     });
     assert.equal(code, 0, stdout.toString());
   }
