@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { run } from 'node:test';
 import { preparePeers } from './peers.ts';
 import { reportTests } from './report-tests.ts';
+import { buildTestPrograms } from './test-programs.ts';
 
 const root = join(import.meta.dirname, '..');
 process.chdir(root);
 preparePeers();
+process.env['SALVAGE_TEST_PROGRAMS'] = await buildTestPrograms();
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const files = globSync(['src/**/*.test.ts', 'test/**/*.test.ts', 'tools/**/*.test.ts'])

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from '
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { encodePluginIdentity } from '../../src/age/plugin/plugin-text.ts';
-import { createSandbox, salvage, type RunOptions } from '../support/cli.ts';
+import { checkoutSalvage, createSandbox, salvage, type RunOptions } from '../support/cli.ts';
 import { age11, age13, age13Folder, needsPeers } from '../support/peers.ts';
 import { runOnTerminal } from '../support/terminal.ts';
 
@@ -162,7 +162,7 @@ describe('age-plugin-pkcs11', needsPeers, () => {
     assert.match(identity, /^AGE-PLUGIN-PKCS11-1[A-Z0-9]+$/m);
     // The key is looked for as an attacker with the PIN would.
     const looking = `
-      import { loadCryptoki } from '${dirname(salvage)}/src/pkcs11/load-cryptoki.ts';
+      import { loadCryptoki } from '${dirname(checkoutSalvage)}/src/pkcs11/load-cryptoki.ts';
       const module = loadCryptoki('${softhsm}');
       const [token] = module.tokens();
       const session = module.openSession(token.slot, 'read');

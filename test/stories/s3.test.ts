@@ -15,7 +15,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { startCephGateway, type CephGateway, type GatewayUser } from '../support/ceph-gateway.ts';
-import { createSandbox, salvage, type RunResult } from '../support/cli.ts';
+import { checkoutSalvage, createSandbox, salvage, type RunResult } from '../support/cli.ts';
 import { HttpProxy } from '../support/http-proxy.ts';
 import { needsPeers } from '../support/peers.ts';
 
@@ -222,13 +222,15 @@ suite('a repository at S3', needsPeers, () => {
       ...gateway.environment(user),
       NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(hook)}`,
     };
-    const local = await box.salvage(['init', '--repo', 'local', '-R', 'id.pub', '--name', 'x'], { env });
+    // A bundle has its modules in one file.
+    const run = (...args: string[]): Promise<RunResult> => box.program(checkoutSalvage, args, { env });
+    const local = await run('init', '--repo', 'local', '-R', 'id.pub', '--name', 'x');
     assert.equal(local.code, 0, local.stderr);
     for (const args of [['--version'], ['snapshots', '--repo', 'local'], ['restore', '--help']]) {
-      const { stderr } = await box.salvage(args, { env });
+      const { stderr } = await run(...args);
       assert.doesNotMatch(stderr, /LOADED/, args.join(' '));
     }
-    const remote = await box.salvage(['snapshots', '--repo', repo], { env });
+    const remote = await run('snapshots', '--repo', repo);
     assert.match(remote.stderr, /LOADED .*client-s3/);
   });
 });

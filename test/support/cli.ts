@@ -4,8 +4,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { constants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-/** The launcher of this checkout: what a user runs. */
-export const salvage: string = join(import.meta.dirname, '..', '..', 'salvage');
+/** The launcher of this checkout, and what `npm test` runs in its place: the same as it is released (tools/test-programs.ts). */
+export const checkoutSalvage: string = join(import.meta.dirname, '..', '..', 'salvage');
+const programs = process.env['SALVAGE_TEST_PROGRAMS'];
+export const salvage: string = programs === undefined ? checkoutSalvage : join(programs, 'salvage');
 
 export interface RunOptions {
   /** Standard input: these bytes through a pipe, then its end. Without it, /dev/null. */
