@@ -124,7 +124,9 @@ suite('archives in storage', needsPeers, () => {
       const untilMs = Retention.RetainUntilDate!.getTime();
       assert.ok(untilMs > leastMs && untilMs < leastMs + 86_400_000, `${Key} until ${untilMs}`);
     }
-    await run(`salvage open '${place}' -i id -C locked --allowed-signers allowed --signer host && diff -r src locked/src`);
+    await run(
+      `salvage open '${place}' -i id -C locked --allowed-signers allowed --signer host && diff -r src locked/src`,
+    );
 
     const refused = async (output: string, code: number, message: RegExp): Promise<void> =>
       assert.match((await run(`${seal} --lock-days 7 -o ${output}`, code)).stderr, message);
