@@ -11,7 +11,7 @@ import { buildMeasured } from './program.ts';
 
 const fileBytes = 1024 * 1024 * 1024;
 
-export interface PairedResult {
+interface PairedResult {
   readonly work: string;
   /** Median over the rounds of the peer's time divided by ours: above 1, we are faster. */
   readonly ratio: number;
@@ -20,7 +20,7 @@ export interface PairedResult {
 }
 
 /** Prints and returns our speed relative to age's: files on several threads, and pipes in order. */
-export async function benchEncryptDecrypt(rounds = 5): Promise<PairedResult[]> {
+async function benchEncryptDecrypt(rounds = 5): Promise<PairedResult[]> {
   const folder = mkdtempSync(join(scratchFolder(), 'salvage-bench-age-'));
   try {
     const salvage = await buildMeasured();
@@ -71,6 +71,20 @@ export async function benchEncryptDecrypt(rounds = 5): Promise<PairedResult[]> {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** The table of `benchEncryptDecrypt` in Markdown. */
+export async function benchAge(rounds?: number): Promise<string> {
+  const results = await benchEncryptDecrypt(rounds);
+  return [
+    '| 1 GiB, whole process | salvage s | age s | salvage is … × faster |',
+    '| --- | --- | --- | --- |',
+    ...results.map(
+      ({ work, ours, peer, ratio }) =>
+        `| ${work} | ${ours.wallS.toFixed(2)} | ${peer.wallS.toFixed(2)} | ${ratio.toFixed(2)} |`,
+    ),
+    '',
+  ].join('\n');
 }
 
 function pair(work: string, ours: readonly Run[], peers: readonly Run[]): PairedResult {

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { age13 } from '../test/support/peers.ts';
-import { benchEncryptDecrypt } from './age.ts';
+import { benchAge } from './age.ts';
 import {
   describeTree,
   machineShape,
@@ -50,7 +50,7 @@ export async function benchArchive(): Promise<string> {
     const runs = measureInTurn(contestants, rounds);
     const ours = runs.get('salvage seal')!;
     const lines = names.map((name) => line(name, runs.get(name)!, ours, statSync(outputs.get(name)!).size));
-    const age = await benchEncryptDecrypt(rounds);
+    const age = await benchAge(rounds);
     return [
       `## ${new Date().toISOString().slice(0, 16)}Z, ${machineShape()}`,
       '',
@@ -60,13 +60,7 @@ export async function benchArchive(): Promise<string> {
       '| --- | --- | --- | --- | --- | --- |',
       ...lines,
       '',
-      '| 1 GiB, whole process | salvage s | age s | salvage is … × faster |',
-      '| --- | --- | --- | --- |',
-      ...age.map(
-        ({ work, ours, peer, ratio }) =>
-          `| ${work} | ${ours.wallS.toFixed(2)} | ${peer.wallS.toFixed(2)} | ${ratio.toFixed(2)} |`,
-      ),
-      '',
+      age,
     ].join('\n');
   } finally {
     rmSync(scratch, { recursive: true, force: true });

@@ -1,10 +1,16 @@
-// npm run bench -- archive | remote | repository: paired measurements with the real peers. Prints them and appends them to
+// npm run bench -- age | archive | remote | repository: paired measurements with the real peers. Prints them and appends them to
 // bench/results/NAME.md, newest last.
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { preparePeers } from '../tools/peers.ts';
+import { machineShape } from './measure.ts';
 
 const benches: Readonly<Record<string, () => Promise<string>>> = {
+  age: async () => {
+    const rounds = Number(process.env['SALVAGE_BENCH_ROUNDS'] ?? 5);
+    const table = await (await import('./age.ts')).benchAge(rounds);
+    return `## ${new Date().toISOString().slice(0, 16)}Z, ${machineShape()}\n\n${rounds} rounds, medians.\n\n${table}`;
+  },
   archive: async () => (await import('./archive.ts')).benchArchive(),
   remote: async () => await (await import('./remote.ts')).benchRemote(),
   repository: async () => (await import('./repository.ts')).benchRepository(),
