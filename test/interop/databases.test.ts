@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { maxBlobBytes } from '../../src/chunker/chunker.ts';
 import { createSandbox, type RunResult, type Sandbox } from '../support/cli.ts';
 import {
   DatabaseServer,
@@ -32,7 +33,7 @@ const postgresqlRows = `
   insert into people (name, born, photo, facts, mood)
     select md5(n::text) || E'\\t\\n\\\\ ünï 🗝', timestamptz '2001-02-03 04:05:06.789+00' + n * interval '1 hour',
       decode(md5(n::text), 'hex'), jsonb_build_object('n', n, 'half', n / 2.0), 'it''s "odd"'
-    from generate_series(1, 30000) n;
+    from generate_series(1, 90000) n;
   insert into people (name) values (null), (''), ('\\.');
   create index on people (name);
   create view calm as select id from people where mood is null;
@@ -162,8 +163,8 @@ describe('databases', needsPeers, () => {
   }
 
   for (const [name, most] of [
-    // The word of \restrict is at both ends: two pieces of a dump are new.
-    ['app.sql', 0.5],
+    // The word of \restrict is at both ends: two pieces of a dump are new, however it is cut.
+    ['app.sql', 2 * maxBlobBytes],
     ['shop.sql', 0],
     ['notes.db', 0],
   ] as const)
@@ -171,8 +172,8 @@ describe('databases', needsPeers, () => {
       const run = `${commandFor(name)} --json`;
       const [summary] = (await ok(run)).trimEnd().split('\n').slice(-1);
       const { contentBytes, bytesNew, storedBytes } = JSON.parse(summary!) as Record<string, number>;
-      assert.ok(contentBytes! > 1_000_000);
-      assert.ok(bytesNew! <= most * contentBytes!, `${bytesNew} of ${contentBytes} bytes are new`);
+      assert.ok(contentBytes! > Math.max(1_000_000, 1.2 * most), `${contentBytes} bytes`);
+      assert.ok(bytesNew! <= most, `${bytesNew} of ${contentBytes} bytes are new`);
       if (most === 0) assert.ok(storedBytes! < 10_000, `${storedBytes}`);
     });
 
